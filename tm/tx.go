@@ -1,0 +1,188 @@
+package tm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/xid"
+)
+
+// DefaultTimeout is the time-out of a transaction that names none.
+const DefaultTimeout = 60 * time.Second
+
+// rollbackWait bounds how long telling the coordinator of a rollback may
+// outlive the caller's context. What is not told then, the coordinator's
+// time-out brings about.
+const rollbackWait = 10 * time.Second
+
+// Coordinator is what a transaction manager asks of the transaction
+// coordinator. client implements it over the wire.
+//
+// Each method waits for a coordinator as long as ctx allows and repeats the
+// request itself where that is safe. Errors are or wrap *Unavailable,
+// ErrRefused, ErrNotFound.
+type Coordinator interface {
+	// Begin starts a transaction that the coordinator rolls back by itself
+	// after timeout, and returns its XID.
+	Begin(ctx context.Context, name string, timeout time.Duration) (string, error)
+	// Commit asks for commit and returns the status that this led to.
+	Commit(ctx context.Context, xid string) (protocol.GlobalStatus, error)
+	// Rollback asks for rollback and returns the status that this led to.
+	Rollback(ctx context.Context, xid string) (protocol.GlobalStatus, error)
+	// Status returns the transaction's status; StatusFinished when it is unknown.
+	Status(ctx context.Context, xid string) (protocol.GlobalStatus, error)
+}
+
+// Manager begins and decides global transactions. It has no state of its own
+// and may be used concurrently.
+type Manager struct{ coordinator Coordinator }
+
+// New returns a Manager on c.
+func New(c Coordinator) *Manager { return &Manager{coordinator: c} }
+
+// Options describe a transaction.
+type Options struct {
+	// Name appears in the coordinator's console and logs. May be empty.
+	Name string
+	// Timeout is the time after which the coordinator rolls the transaction back
+	// by itself. Zero means DefaultTimeout; it is rounded up to a millisecond.
+	Timeout time.Duration
+	// Propagation says what Run does inside another transaction.
+	Propagation Propagation
+}
+
+// Tx is a global transaction that this process began and decides. Run needs no
+// Tx; it is for programs whose transactions do not fit into a function.
+type Tx struct {
+	coordinator Coordinator
+	xid         string
+	timeout     time.Duration
+	// started lies before the coordinator's own start, so that a deadline seen
+	// here is never later than the coordinator's.
+	started time.Time
+	doom    atomic.Pointer[error]
+}
+
+// Begin starts a global transaction, whatever ctx carries. Whoever gets the Tx
+// must Commit or Rollback it. A failed Begin leaves nothing behind that a
+// time-out would not end, so it may be retried.
+func (m *Manager) Begin(ctx context.Context, opts Options) (*Tx, error) {
+	timeout := opts.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	if timeout < 0 || timeout.Milliseconds() >= math.MaxInt32 {
+		return nil, fmt.Errorf("begin global transaction %q: time-out %v: want more than 0 and less than %v",
+			opts.Name, timeout, math.MaxInt32*time.Millisecond)
+	}
+	timeout = (timeout + time.Millisecond - 1).Truncate(time.Millisecond)
+	started := time.Now()
+	x, err := m.coordinator.Begin(ctx, opts.Name, timeout)
+	if err != nil {
+		return nil, fmt.Errorf("begin global transaction %q: %w", opts.Name, err)
+	}
+	return &Tx{coordinator: m.coordinator, xid: x, timeout: timeout, started: started}, nil
+}
+
+// Status asks the coordinator how transaction x stands. StatusFinished means
+// that the coordinator does not know it, or no longer.
+func (m *Manager) Status(ctx context.Context, x string) (protocol.GlobalStatus, error) {
+	status, err := m.coordinator.Status(ctx, x)
+	if err != nil {
+		return status, fmt.Errorf("status of %s: %w", x, err)
+	}
+	return status, nil
+}
+
+// XID returns the transaction's identity.
+func (t *Tx) XID() string { return t.xid }
+
+type txKey struct{}
+
+// Bind returns a context for work inside the transaction. It carries the XID
+// and ends with the transaction's time-out; its cause is then ErrTimedOut.
+// cancel releases its timer and does not touch the transaction.
+func (t *Tx) Bind(ctx context.Context) (bound context.Context, cancel context.CancelFunc) {
+	ctx = context.WithValue(xid.NewContext(ctx, t.xid), txKey{}, t)
+	return context.WithDeadlineCause(ctx, t.started.Add(t.timeout), ErrTimedOut)
+}
+
+// launcher returns the Tx that ctx was bound by, or nil when ctx carries no
+// transaction or one that began elsewhere.
+func launcher(ctx context.Context) *Tx {
+	t, _ := ctx.Value(txKey{}).(*Tx)
+	if t == nil || t.xid != xid.FromContext(ctx) {
+		return nil
+	}
+	return t
+}
+
+// SetRollbackOnly rules out the commit of the transaction that ctx carries:
+// its Commit rolls back and returns an error that wraps ErrRollbackOnly and
+// cause. It returns false, and has no effect, when this process did not begin
+// that transaction.
+func SetRollbackOnly(ctx context.Context, cause error) bool {
+	t := launcher(ctx)
+	if t == nil {
+		return false
+	}
+	t.doom.CompareAndSwap(nil, &cause)
+	return true
+}
+
+// Commit commits the transaction; nil means that the coordinator has decided
+// so, though branches may still be carrying it out. It rolls back instead, and
+// returns why, when the time-out has passed (ErrTimedOut), when a participant
+// ruled commit out (ErrRollbackOnly) or when ctx has ended. Other errors are an
+// *Outcome or those of Coordinator. Commit may be repeated.
+func (t *Tx) Commit(ctx context.Context) error {
+	if err := t.whyNotCommit(ctx); err != nil {
+		return errors.Join(err, t.Rollback(ctx))
+	}
+	status, err := t.coordinator.Commit(ctx, t.xid)
+	if err != nil {
+		return fmt.Errorf("commit of %s: %w", t.xid, err)
+	}
+	return commitOutcome(t.xid, status)
+}
+
+func (t *Tx) whyNotCommit(ctx context.Context) error {
+	if doom := t.doom.Load(); doom != nil {
+		return fmt.Errorf("%s is rolled back: %w: %w", t.xid, ErrRollbackOnly, *doom)
+	}
+	if t.expired() {
+		return fmt.Errorf("%s is rolled back: %w: it lasted more than %v", t.xid, ErrTimedOut, t.timeout)
+	}
+	if err := ctx.Err(); err != nil {
+		if cause := context.Cause(ctx); cause != err {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
+		return fmt.Errorf("%s is rolled back: %w", t.xid, err)
+	}
+	return nil
+}
+
+func (t *Tx) expired() bool { return time.Since(t.started) >= t.timeout }
+
+// Rollback rolls the transaction back. It does so even when ctx has ended, and
+// then takes 10 s at most. An error is an *Outcome or one of Coordinator's; a
+// coordinator that did not hear it rolls back when the time-out passes.
+// Rollback may be repeated.
+func (t *Tx) Rollback(ctx context.Context) error {
+	return rollback(ctx, t.coordinator, t.xid)
+}
+
+func rollback(ctx context.Context, c Coordinator, x string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
+	defer cancel()
+	status, err := c.Rollback(ctx, x)
+	if err != nil {
+		return fmt.Errorf("rollback of %s: %w", x, err)
+	}
+	return rollbackOutcome(x, status)
+}
