@@ -31,6 +31,29 @@ var (
 	ErrRefused = errors.New("the coordinator refused")
 )
 
+// Unavailable is the error of a request that no coordinator answered.
+type Unavailable struct {
+	// Op names the request, such as "register branch".
+	Op string
+	// SafeToRetry: the request was certainly not carried out. Otherwise it may
+	// have been, with the answer lost.
+	SafeToRetry bool
+	Cause       error
+}
+
+func (e *Unavailable) Error() string {
+	carried := "it may have been carried out"
+	if e.SafeToRetry {
+		carried = "it was not carried out"
+	}
+	return fmt.Sprintf("%s: %v; %s: %v", e.Op, ErrUnavailable, carried, e.Cause)
+}
+
+// Is makes errors.Is(err, ErrUnavailable) true.
+func (e *Unavailable) Is(target error) bool { return target == ErrUnavailable }
+
+func (e *Unavailable) Unwrap() error { return e.Cause }
+
 // LockConflict is the error of a registration or lock check that met another
 // transaction's lock.
 type LockConflict struct {
