@@ -118,6 +118,23 @@ type Batch struct {
 	Finish *Tombstone
 }
 
+// Then is the one batch that does what b and next do in turn, where next was
+// computed from the state that b leads to. Neither is changed.
+func (b *Batch) Then(next *Batch) *Batch {
+	both := *b
+	both.At = next.At
+	if next.Global != nil {
+		both.Global = next.Global
+	}
+	both.Add = slices.Concat(b.Add, next.Add)
+	both.Change = slices.Concat(b.Change, next.Change)
+	both.Unlock = slices.Concat(b.Unlock, next.Unlock)
+	both.UnlockAll = b.UnlockAll || next.UnlockAll
+	both.Remove = slices.Concat(b.Remove, next.Remove)
+	both.Finish = next.Finish
+	return &both
+}
+
 // Tombstone is what a finished transaction leaves.
 type Tombstone struct {
 	Outcome protocol.GlobalStatus

@@ -1,0 +1,101 @@
+package txn
+
+import (
+	"strings"
+
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/storage"
+)
+
+// mode is what the machine knows of a branch type.
+type mode struct {
+	// locks: the branch takes row locks when it registers.
+	locks bool
+	// asynchronous: once commit is decided the branch cannot fail for a reason
+	// of business, so the caller need not wait for it.
+	asynchronous bool
+	// anyApplication: every process with the resource can finish the branch.
+	anyApplication bool
+}
+
+var modes = map[protocol.BranchType]mode{
+	protocol.TypeAT:             {locks: true, asynchronous: true, anyApplication: true},
+	protocol.TypeTCC:            {},
+	protocol.TypeSaga:           {},
+	protocol.TypeXA:             {},
+	protocol.TypeSagaAnnotation: {},
+}
+
+// sagaNamePrefix marks a saga that has no branch yet
+// (org.apache.seata.common.Constants.SAGA_TRANS_NAME_PREFIX).
+const sagaNamePrefix = "$Saga_"
+
+// sagaBranchID stands for the whole saga in the one order that drives it.
+const sagaBranchID = -1
+
+// isSaga tells whether the client drives phase two of the transaction, which
+// it does as a whole (GlobalSession.isSaga).
+func isSaga(s *storage.State) bool {
+	if len(s.Branches) > 0 {
+		return s.Branches[0].Type == protocol.TypeSaga
+	}
+	return strings.HasPrefix(s.Global.Name, sagaNamePrefix)
+}
+
+// nothingToDo tells whether a branch needs no order: its local part failed, or
+// it only read.
+func nothingToDo(b *storage.Branch) bool {
+	return b.Status == protocol.BranchPhaseOneFailed ||
+		b.Status == protocol.BranchPhaseOneRDONLY && b.Type == protocol.TypeXA
+}
+
+// commitOrders are the orders to send next for a committed transaction: the
+// synchronous branches one at a time in the order of their registration, and
+// after them all the asynchronous ones at once.
+func commitOrders(s *storage.State) []Order {
+	if isSaga(s) {
+		return []Order{sagaOrder(s)}
+	}
+	for i := range s.Branches {
+		if b := &s.Branches[i]; !modes[b.Type].asynchronous {
+			return []Order{order(s, b)}
+		}
+	}
+	orders := make([]Order, len(s.Branches))
+	for i := range s.Branches {
+		orders[i] = order(s, &s.Branches[i])
+	}
+	return orders
+}
+
+// rollbackOrders is the order to send next for a transaction that rolls back:
+// the branch registered last.
+func rollbackOrders(s *storage.State) []Order {
+	if isSaga(s) {
+		return []Order{sagaOrder(s)}
+	}
+	if n := len(s.Branches); n > 0 {
+		return []Order{order(s, &s.Branches[n-1])}
+	}
+	return nil
+}
+
+func order(s *storage.State, b *storage.Branch) Order {
+	return Order{
+		BranchOrder: protocol.BranchOrder{
+			XID: s.XID, BranchID: b.ID, Type: b.Type,
+			ResourceID: b.ResourceID, ApplicationData: b.ApplicationData,
+		},
+		ClientID:       b.ClientID,
+		AnyApplication: modes[b.Type].anyApplication,
+	}
+}
+
+// sagaOrder tells the saga's application to go on, or to compensate.
+func sagaOrder(s *storage.State) Order {
+	return Order{BranchOrder: protocol.BranchOrder{
+		XID: s.XID, BranchID: sagaBranchID, Type: protocol.TypeSaga,
+		ResourceID:      s.Global.ApplicationID + "#" + s.Global.Group,
+		ApplicationData: s.Global.Status.String(),
+	}}
+}
