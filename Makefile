@@ -1,0 +1,45 @@
+# The verbs of the tree. Each does what its line says, on a machine with Go only.
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race lint fuzz sim bench docs clean
+
+# Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000',
+# make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
+FUZZTIME ?= 10s
+SIM ?=
+DEMO ?=
+BENCH ?=
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/qiao
+	go build -trimpath -o bin/qiao ./cmd/qiao
+
+demo: build ## thousands of orders over three services, with crashes; ends with "consistent: yes"
+	bin/qiao demo $(DEMO)
+
+test: ## everything that must hold before a commit, with the race detector; installs what it needs where it may
+	@script/test
+
+race: ## the tests alone, uncached, with the race detector
+	go test -race -count=1 ./...
+
+lint: ## gofmt, go vet, staticcheck and the rules of internal/tidy
+	@script/test lint
+	go test ./internal/tidy
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@script/fuzz $(FUZZTIME)
+
+sim: ## the coordinator in a simulated world of crashes and loss, over many seeds
+	go test -count=1 -v ./server/sim $(SIM)
+
+bench: build ## the server's speed at 1, 64 and 256 callers beside the ceiling of this machine
+	@script/bench $(BENCH)
+
+docs: ## regenerate what is generated under docs/
+	go test ./server/txn ./internal/tidy -run Document -rewrite
+
+clean: ## remove what the verbs built
+	rm -rf bin .cache
