@@ -69,8 +69,13 @@ type Statement struct {
 	Params int
 
 	// Where, OrderBy and Limit are the clauses of an UPDATE, DELETE or SELECT
-	// … FOR UPDATE, without their keywords.
+	// … FOR UPDATE, without their keywords, as written. A query for the row
+	// images can repeat them: they give the same rows when they run again.
+	// OrderBy is kept only where there is a Limit: else it chooses no rows.
 	Where, OrderBy, Limit Expr
+	// OrderColumns are the columns of OrderBy. Unless the primary key is among
+	// them, rows may tie, and a repeated LIMIT may mean other rows.
+	OrderColumns []string
 
 	// Set lists the columns an UPDATE assigns, or an upsert's update part does.
 	Set []string
@@ -80,9 +85,13 @@ type Statement struct {
 	Columns []string
 	Rows    [][]Value
 
-	// ForUpdateSuffix is how the dialect spelled the locking clause, such as
+	// ForUpdateSuffix is the locking clause as written, such as
 	// "FOR UPDATE NOWAIT".
 	ForUpdateSuffix string
+	// Rewritten is what the driver must be given in place of the statement, ""
+	// when that is the statement itself. SQLite has no FOR UPDATE: there it is
+	// the SELECT without it.
+	Rewritten string
 }
 
 // ErrUnsupported: AT cannot protect the statement, so it must not run inside a
