@@ -1,0 +1,198 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func load(t *testing.T, yaml string, environ []string, flags map[string]string) (*Loaded, error) {
+	t.Helper()
+	src := Sources{Environ: environ, Flags: flags}
+	if yaml != "" {
+		src.File = filepath.Join(t.TempDir(), "qiao.yaml")
+		require.NoError(t, os.WriteFile(src.File, []byte(yaml), 0o600))
+	}
+	return Load(src)
+}
+
+func TestPrecedence(t *testing.T) {
+	file := "drain-timeout: 1s\nmax-requests: 11\nretention: 10s\n"
+	env := []string{"QIAO_DRAIN_TIMEOUT=2s", "QIAO_MAX_REQUESTS=12", "PATH=/bin"}
+	flags := map[string]string{"drain-timeout": "3s"}
+	l, err := load(t, file, env, flags)
+	require.NoError(t, err)
+	require.Equal(t, 3*time.Second, l.DrainTimeout, "flag over environment")
+	require.Equal(t, 12, l.MaxRequests, "environment over file")
+	require.Equal(t, 10*time.Second, l.Retention, "file over default")
+	require.Equal(t, Default().MaxConnections, l.MaxConnections)
+	require.Empty(t, l.Warnings)
+}
+
+func TestFileNamedByEnvironment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "qiao.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("max-requests: 9"), 0o600))
+	l, err := Load(Sources{Environ: []string{"QIAO_CONFIG=" + path}})
+	require.NoError(t, err)
+	require.Equal(t, 9, l.MaxRequests)
+}
+
+func TestSpellingsAndSeataNames(t *testing.T) {
+	for _, test := range []struct {
+		name, yaml string
+		check      func(*testing.T, *Loaded)
+	}{
+		{"nested", "log:\n  format: json", func(t *testing.T, l *Loaded) { require.Equal(t, "json", l.LogFormat) }},
+		{"dotted", "log.format: json", func(t *testing.T, l *Loaded) { require.Equal(t, "json", l.LogFormat) }},
+		{"as the flag", "log-format: json", func(t *testing.T, l *Loaded) { require.Equal(t, "json", l.LogFormat) }},
+		{"camel case", "logFormat: json", func(t *testing.T, l *Loaded) { require.Equal(t, "json", l.LogFormat) }},
+		{"key without a value", "log:\n  format:\nmax-requests: 5", func(t *testing.T, l *Loaded) {
+			require.Equal(t, "text", l.LogFormat)
+			require.Equal(t, 5, l.MaxRequests)
+		}},
+		{"only a comment", "# nothing yet\n", func(t *testing.T, l *Loaded) { require.Equal(t, Default(), l.Config) }},
+		{"seata application.yml", `
+server:
+  port: 7091
+seata:
+  server:
+    undo:
+      log-save-days: 3
+      log-delete-period: 60000
+  transport:
+    rpc-tc-request-timeout: 5000
+    enable-tc-server-batch-send-response: true
+  store:
+    mode: raft
+    file:
+      dir: sessionStore
+`, func(t *testing.T, l *Loaded) {
+			require.Equal(t, "127.0.0.1:7091", l.Listen)
+			require.Equal(t, 3, l.UndoSaveDays)
+			require.Equal(t, time.Minute, l.UndoDeletePeriod)
+			require.Equal(t, 5*time.Second, l.AnswerTimeout)
+			require.True(t, l.BatchResponses)
+			require.Equal(t, "sessionStore", l.Data)
+		}},
+		{"seata configuration centre", "transport.rpcTcRequestTimeout: 5000", func(t *testing.T, l *Loaded) {
+			require.Equal(t, 5*time.Second, l.AnswerTimeout)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l, err := load(t, test.yaml, nil, nil)
+			require.NoError(t, err)
+			test.check(t, l)
+		})
+	}
+}
+
+// Every mistake is refused with its place and a remedy.
+func TestMistakes(t *testing.T) {
+	for _, test := range []struct {
+		name, yaml string
+		env        []string
+		flags      map[string]string
+		want       []string
+	}{
+		{"unknown key with a near one", "data: x\nlissten: a:1", nil, nil, []string{":2:", `no setting "lissten"`, `did you mean "listen"?`}},
+		{"unknown nested key", "log:\n  formt: json", nil, nil, []string{":2:", `"log.formt"`, `"log.format"`}},
+		{"near a Seata name", "server:\n  undo:\n    logSaveDay: 7", nil, nil, []string{`"server.undo.logSaveDays"`}},
+		{"unknown key near nothing", "colour: blue", nil, nil, []string{`no setting "colour"`, "--print-config"}},
+		{"key of Seata without meaning here", "store:\n  db:\n    url: jdbc", nil, nil, []string{":3:", `no setting "store.db.url"`}},
+		{"twice under two names", "answer-timeout: 1s\ntransport.rpcTcRequestTimeout: 2000", nil, nil, []string{":2:", "line 1 sets it already"}},
+		{"no number", "max-requests: many", nil, nil, []string{":1:", "max-requests", "no whole number"}},
+		{"no duration", "drain-timeout: soon", nil, nil, []string{"no duration such as 1m30s"}},
+		{"duration out of range", "drain-timeout: 99999999999999999", nil, nil, []string{"out of range"}},
+		{"no bool", "insecure-listen: perhaps", nil, nil, []string{"neither true nor false"}},
+		{"list", "listen:\n- a\n- b", nil, nil, []string{"line 2", "lists"}},
+		{"bare value", "just text", nil, nil, []string{"line 1"}},
+		{"alias", "a: &x {listen: b}\nlog: *x", nil, nil, []string{"aliases"}},
+		{"two documents", "data: x\n---\ndata: y", nil, nil, []string{"more than one YAML document"}},
+		{"no YAML", "listen: [", nil, nil, []string{"yaml"}},
+		{"deep", strings.Repeat("{a: ", 40) + "b" + strings.Repeat("}", 40), nil, nil, []string{"nested"}},
+		{"bad port", "server.port: 99999", nil, nil, []string{"no port"}},
+		{"environment", "", []string{"QIAO_MAX_REQUESTS=x"}, nil, []string{"QIAO_MAX_REQUESTS", "no whole number"}},
+		{"flag", "", nil, map[string]string{"max-requests": "x"}, []string{"--max-requests", "no whole number"}},
+		{"not loopback", "listen: 0.0.0.0:8091", nil, nil, []string{"neither TLS nor credentials", "insecure-listen"}},
+		{"wildcard", "listen: ':8091'", nil, nil, []string{"insecure-listen"}},
+		{"listen without port", "listen: localhost", nil, nil, []string{"want host:port"}},
+		{"store of another release", "store.mode: db", nil, nil, []string{"embedded log is the only store"}},
+		{"log level", "log.level: loud", nil, nil, []string{"want debug, info, warn or error"}},
+		{"zero period", "retention: 0s", nil, nil, []string{"retention", "at least 1ms"}},
+		{"idle below a heartbeat", "read-idle-timeout: 100ms", nil, nil, []string{"read-idle-timeout"}},
+		{"retry bounds", "retry-after: 2s\nretry-max: 1s", nil, nil, []string{"below retry-after"}},
+		{"undo days", "undo.save-days: 40000", nil, nil, []string{"1 to 32767"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, test.yaml, test.env, test.flags)
+			require.Error(t, err)
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+	_, err := Load(Sources{File: filepath.Join(t.TempDir(), "missing.yaml")})
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestLoopbackNeedsNoPermission(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", "127.8.8.8:1", "localhost:8091", "[::1]:8091"} {
+		c := Default()
+		c.Listen = listen
+		require.NoError(t, c.Validate(), listen)
+	}
+	c := Default()
+	c.Listen, c.InsecureListen = "0.0.0.0:8091", true
+	require.NoError(t, c.Validate())
+}
+
+// An orchestrator that names a service "qiao" sets QIAO_PORT and the like.
+func TestForeignEnvironmentIsOnlyWarnedOf(t *testing.T) {
+	l, err := load(t, "", []string{"QIAO_PORT=tcp://10.0.0.1:8091", "QIAO_LISTN=127.0.0.1:1"}, nil)
+	require.NoError(t, err)
+	require.Len(t, l.Warnings, 2)
+	require.Contains(t, l.Warnings[0], "QIAO_LISTN")
+	require.Contains(t, l.Warnings[0], "did you mean QIAO_LISTEN?")
+	require.Contains(t, l.Warnings[1], "QIAO_PORT")
+}
+
+func TestPrintReadsBack(t *testing.T) {
+	l, err := load(t, "port-file: 'a\tb # c'", []string{"QIAO_LOG_LEVEL=debug"}, map[string]string{"retention": "90s"})
+	require.NoError(t, err)
+	var b strings.Builder
+	require.NoError(t, l.Print(&b))
+	require.Contains(t, b.String(), "(QIAO_LOG_LEVEL)")
+	require.Contains(t, b.String(), "(--retention)")
+	again, err := load(t, b.String(), nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, l.Config, again.Config)
+}
+
+func TestNamesAreDistinct(t *testing.T) {
+	c := Default()
+	names := make(map[string]string)
+	add := func(name string) {
+		require.Empty(t, names[canonical(name)], "%s and %s are one name", name, names[canonical(name)])
+		names[canonical(name)] = name
+	}
+	for _, s := range Settings(&c) {
+		add(s.Key)
+		for _, alias := range s.seata {
+			add(alias.name)
+		}
+	}
+}
+
+func FuzzParseFile(f *testing.F) {
+	f.Add([]byte("log:\n  format: json\nmax-requests: 5\n"))
+	f.Add([]byte("a: &x {b: c}\nd: *x"))
+	f.Add([]byte("- a\n- b"))
+	f.Fuzz(func(_ *testing.T, content []byte) {
+		l := &Loaded{Config: Default(), origin: make(map[string]string)}
+		_ = l.takeFile("fuzzed", content, Settings(&l.Config))
+	})
+}
