@@ -1,0 +1,69 @@
+package tidy
+
+// Room is one package and what it may lean on.
+type Room struct {
+	// Path is the package's directory in the module.
+	Path string
+	// Pure rooms have no goroutine, channel, mutex, clock, random source, I/O
+	// or log.
+	Pure bool
+	// Job is the room's one job, for ARCHITECTURE.md.
+	Job string
+	// Above names the rooms that it may import, and with each of them the rooms
+	// that that one may import. Tests may import more.
+	Above []string
+}
+
+// Rooms is the table of rooms. A package that is not in it fails the test.
+// ARCHITECTURE.md shows it (make docs).
+func Rooms() []Room {
+	const pure = true
+	return []Room{
+		{"protocol", pure, "messages, statuses and result codes as plain values", []string{"protocol/xid"}},
+		{"protocol/xid", false, "the XID, its place in a context, its header and attachment keys", nil},
+		{"protocol/frame", pure, "the frame: header, cap on its length, head map", nil},
+		{"protocol/native", pure, "the serializer seata (codec 1)", []string{"protocol"}},
+		{"protocol/compress", false, "compressors by id, with a cap on the decompressed size", nil},
+		{"protocol/rpc", false, "one connection over TCP: reader, coalescing writer, reply table, heartbeat",
+			[]string{"protocol/native", "protocol/frame", "protocol/compress"}},
+
+		{"storage", pure, "what a coordinator remembers, Batch, State.Apply, the Store interface", []string{"protocol"}},
+		{"storage/memory", false, "the reference store, and the Raft state machine", []string{"storage"}},
+		{"storage/raft", false, "the default store: a durable log of Batches over memory", []string{"storage/memory"}},
+		{"storage/storetest", false, "the conformance suite: a store is whatever passes it", []string{"storage/memory"}},
+
+		{"server/txn", pure, "the transaction machine: one table of transitions", []string{"storage"}},
+		{"server/coordinator", false, "lanes, load, Step, Apply, dispatch, due-loop; owns the clock and the ids", []string{"server/txn"}},
+		{"server/peers", false, "who is connected; resource to channel in Seata's order of fallback", []string{"protocol/rpc"}},
+		{"server/gateway", false, "accepts on one port, tells protocols apart by first bytes, message to coordinator call",
+			[]string{"server/coordinator", "server/peers", "protocol/rpc"}},
+		{"server/sim", false, "a seeded world around the production coordinator; the invariant checker",
+			[]string{"server/coordinator", "storage/memory"}},
+		{"server/config", false, "the server's configuration: parse, validate, defaults", nil},
+
+		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation", []string{"protocol"}},
+		{"rm", false, "the Resource interface and what a resource manager asks of the coordinator", []string{"protocol"}},
+		{"rm/tcc", false, "TCC actions", []string{"rm"}},
+		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc"}},
+
+		{"datasource/schema", pure, "Table, Column, quoting, per dialect", nil},
+		{"datasource/sqlparse", pure, "SQL to the small Statement, per dialect", []string{"datasource/schema"}},
+		{"datasource/meta", false, "reads and caches the schema of a database", []string{"datasource/schema"}},
+		{"datasource/image", pure, "images of rows, their difference, lock keys", []string{"datasource/schema"}},
+		{"datasource/undo", pure, "undo records in Java's Jackson form, inverse SQL",
+			[]string{"datasource/schema", "datasource/sqlparse", "datasource/image"}},
+		{"datasource/at", false, "AT: the driver.Conn wrapper and its rm.Resource",
+			[]string{"rm", "datasource/undo", "datasource/meta"}},
+		{"datasource", false, "Open, Wrap and Register around a database/sql driver", []string{"datasource/at", "rm"}},
+
+		{"client", false, "connects, joins tm and rm to the wire, hands them out",
+			[]string{"tm", "rm", "protocol/rpc", "client/naming"}},
+		{"client/naming", false, "finding coordinators: static list", nil},
+		{"client/http", false, "carries the XID over net/http", []string{"protocol/xid"}},
+
+		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures", []string{"protocol/rpc"}},
+		{"internal/testenv", false, "real servers for tests", nil},
+		{"internal/tidy", false, "the tree's own test", nil},
+		{"cmd/qiao", false, "wiring only: a file for each subcommand", []string{"*"}},
+	}
+}
