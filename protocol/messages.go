@@ -266,8 +266,9 @@ type UndoLogDelete struct {
 	SaveDays   int16
 }
 
-// Merged carries several requests in one frame (MergedWarpMessage). Messages
-// and IDs are of equal length: IDs[i] is the request id of Messages[i].
+// Merged carries several requests in one frame (MergedWarpMessage). IDs[i] is
+// the request id of Messages[i]; clients older than 1.5.0 send no IDs and want
+// a MergedResult.
 type Merged struct {
 	Messages []Message
 	IDs      []int32
