@@ -5,6 +5,8 @@
 // It must not know: connections, SQL statements, images.
 package schema
 
+import "strings"
+
 // Dialect is the SQL a database speaks.
 type Dialect uint8
 
@@ -14,13 +16,76 @@ const (
 	SQLite
 )
 
-// Table is one table of one database.
+// String is the dialect's name for messages.
+func (d Dialect) String() string {
+	switch d {
+	case MySQL:
+		return "MySQL"
+	case SQLite:
+		return "SQLite"
+	default:
+		return "an unknown dialect"
+	}
+}
+
+// Quote writes an identifier so that the dialect takes it literally, whatever
+// letters and quotes are in it.
+func (d Dialect) Quote(identifier string) string {
+	quote := "`"
+	if d == SQLite {
+		quote = `"`
+	}
+	return quote + strings.ReplaceAll(identifier, quote, quote+quote) + quote
+}
+
+// QuoteTable writes a table's name behind its schema, where there is one.
+func (d Dialect) QuoteTable(schemaName, table string) string {
+	if schemaName == "" {
+		return d.Quote(table)
+	}
+	return d.Quote(schemaName) + "." + d.Quote(table)
+}
+
+// Table is one table of one database. A Table that is shared is not changed.
 type Table struct {
 	// Name is the table's own spelling in the catalogue.
 	Name    string
 	Columns []Column
 	// PrimaryKey lists column names in the order of the key.
 	PrimaryKey []string
+}
+
+// Column finds a column by name. The letters' case does not count: both
+// dialects compare column names so.
+func (t *Table) Column(name string) (Column, bool) {
+	for _, c := range t.Columns {
+		if strings.EqualFold(c.Name, name) {
+			return c, true
+		}
+	}
+	return Column{}, false
+}
+
+// IsKey tells whether a column belongs to the primary key.
+func (t *Table) IsKey(column string) bool {
+	for _, name := range t.PrimaryKey {
+		if strings.EqualFold(name, column) {
+			return true
+		}
+	}
+	return false
+}
+
+// InsertColumns lists the columns that the values of an INSERT without a
+// column list go to, in their order.
+func (t *Table) InsertColumns() []string {
+	names := make([]string, 0, len(t.Columns))
+	for _, c := range t.Columns {
+		if !c.Hidden {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // Column is one column.
@@ -35,6 +100,9 @@ type Column struct {
 	AutoIncrement bool
 	// Generated: the value is computed from other columns and cannot be written.
 	Generated bool
+	// Hidden: an INSERT without a column list gives the column no value. So are
+	// MySQL's invisible columns and SQLite's generated ones.
+	Hidden bool
 	// OnUpdate: the database changes the value whenever the row is updated.
 	OnUpdate bool
 	// CaseInsensitive: the column's collation takes letters of either case as
