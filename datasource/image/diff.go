@@ -1,0 +1,114 @@
+package image
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/qiao-tx/qiao/datasource/schema"
+)
+
+// Difference is the first place where rows are not what an image says. It is
+// the evidence of a dirty write.
+type Difference struct {
+	Table string
+	// Key names the row, such as "id=5".
+	Key string
+	// Column is "" when the row as a whole is missing or unexpected.
+	Column          string
+	Expected, Found string
+}
+
+func (d *Difference) String() string {
+	if d.Column == "" {
+		return fmt.Sprintf("table %s, row %s: expected %s, found %s", d.Table, d.Key, d.Expected, d.Found)
+	}
+	return fmt.Sprintf("table %s, row %s, column %s: expected %s, found %s", d.Table, d.Key, d.Column, d.Expected, d.Found)
+}
+
+// Diff compares the rows found with those expected, by primary key and over
+// the columns that the expected rows have. It returns nil when they are equal.
+// The error says that an image lacks its key.
+func Diff(t *schema.Table, expected, found Image) (*Difference, error) {
+	byKey := make(map[string]Row, len(found.Rows))
+	for _, row := range found.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return nil, err
+		}
+		byKey[identity(key)] = row
+	}
+	for _, want := range expected.Rows {
+		key, err := want.Key(t)
+		if err != nil {
+			return nil, err
+		}
+		id := identity(key)
+		got, ok := byKey[id]
+		if !ok {
+			return &Difference{Table: t.Name, Key: keyName(key), Expected: "a row", Found: "none"}, nil
+		}
+		delete(byKey, id)
+		if d := diffRow(t.Name, keyName(key), want, got); d != nil {
+			return d, nil
+		}
+	}
+	for _, row := range found.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return nil, err
+		}
+		if _, extra := byKey[identity(key)]; extra {
+			return &Difference{Table: t.Name, Key: keyName(key), Expected: "no row", Found: "one"}, nil
+		}
+	}
+	return nil, nil
+}
+
+func diffRow(table, key string, want, got Row) *Difference {
+	for _, w := range want {
+		g, ok := got.Field(w.Name)
+		if !ok {
+			return &Difference{Table: table, Key: key, Column: w.Name, Expected: show(w.Value), Found: "no such column"}
+		}
+		if !Equal(w.Value, g.Value) {
+			return &Difference{Table: table, Key: key, Column: w.Name, Expected: show(w.Value), Found: show(g.Value)}
+		}
+	}
+	return nil
+}
+
+func keyName(key []Field) string {
+	text := ""
+	for i, f := range key {
+		if i > 0 {
+			text += " "
+		}
+		text += f.Name + "=" + show(f.Value)
+	}
+	return text
+}
+
+// showLimit bounds a value's text within evidence, in bytes.
+const showLimit = 64
+
+func show(v any) string {
+	var text string
+	switch v := v.(type) {
+	case nil:
+		return "NULL"
+	case []byte:
+		text = fmt.Sprintf("0x%x", v[:min(len(v), showLimit)])
+	case string:
+		text = fmt.Sprintf("%q", v[:min(len(v), showLimit)])
+	default:
+		text = fmt.Sprint(v)
+	}
+	if len(text) <= showLimit {
+		return text
+	}
+	end := showLimit
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}
