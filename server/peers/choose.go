@@ -1,0 +1,173 @@
+package peers
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/qiao-tx/qiao/protocol"
+)
+
+// ErrNoChannel: no connected client serves the resource. One may come back.
+var ErrNoChannel = errors.New("no connected client serves the resource")
+
+// Send gives an order to a channel of the resource and passes the answer on to
+// done, which is called once, from any goroutine. Whatever is not the answer to
+// this order, or none within timeout, is an error. Send does not block.
+//
+// The channel is the one of clientID, which registered the branch, or else one
+// of the same application on the same address, of the same application, and,
+// with anyApplication or without a clientID, of another one.
+func (r *Registry) Send(resourceID, clientID string, anyApplication bool, order protocol.Message,
+	timeout time.Duration, done func(protocol.Message, error),
+) {
+	c := r.choose(resourceID, clientID, anyApplication)
+	if c == nil {
+		done(nil, fmt.Errorf("%w %s, for a branch of %s", ErrNoChannel, resourceID, clientID))
+		return
+	}
+	c.conn.Go(order, timeout, func(answer protocol.Message, err error) {
+		if err == nil {
+			if err = checkAnswer(order, answer); err != nil {
+				r.logger.Warn("a resource manager answered nonsense", "client", c.Identity().ClientID,
+					"resource", resourceID, "order", fmt.Sprintf("%T", order), "error", err)
+			}
+		}
+		if err != nil {
+			done(nil, fmt.Errorf("resource manager %s: %w", c.Identity().ClientID, err))
+			return
+		}
+		done(answer, nil)
+	})
+}
+
+// choose picks a channel, or returns nil.
+func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Channel {
+	application, address := splitClientID(clientID)
+	wanted := hostKey{application, address.Addr()}
+	anyApplication = anyApplication || clientID == ""
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	hosts := r.resources[resourceID]
+	if h := hosts[wanted]; h != nil {
+		if c := h.channels[address.Port()]; c != nil {
+			return c
+		}
+	}
+	var best *Channel
+	bestRank := rankNone
+	for key, h := range hosts {
+		if key.application != application && !anyApplication {
+			continue
+		}
+		for _, c := range h.channels {
+			if rank := rankOf(key, wanted, c.serves(resourceID)); rank < bestRank {
+				best, bestRank = c, rank
+			}
+		}
+	}
+	return best
+}
+
+// Ranks of a channel for an order, best first. Those that registered the
+// resource themselves come before those that only stand in for another channel
+// of their host: Java does not tell the two apart, and so may ask a process that
+// has never heard of the resource while another one that has is connected.
+const (
+	rankSameHost = iota
+	rankSameApplication
+	rankOtherApplication
+	rankStandIn
+	rankNone = 2 * rankStandIn
+)
+
+func rankOf(have, want hostKey, registered bool) int {
+	rank := rankOtherApplication
+	switch {
+	case have == want:
+		rank = rankSameHost
+	case have.application == want.application:
+		rank = rankSameApplication
+	}
+	if !registered {
+		rank += rankStandIn
+	}
+	return rank
+}
+
+// splitClientID takes "applicationId:ip:port" apart. Of one that is no such
+// thing it makes an address that no channel has.
+func splitClientID(clientID string) (application string, address netip.AddrPort) {
+	application, rest, _ := strings.Cut(clientID, ":")
+	address, err := netip.ParseAddrPort(rest)
+	if err != nil {
+		return application, netip.AddrPort{}
+	}
+	return application, netip.AddrPortFrom(address.Addr().Unmap(), address.Port())
+}
+
+// checkAnswer tells whether answer is one to order.
+func checkAnswer(order, answer protocol.Message) error {
+	var asked *protocol.BranchOrder
+	var outcome *protocol.BranchOutcome
+	switch o := order.(type) {
+	case *protocol.BranchCommit:
+		asked = &o.BranchOrder
+		if a, ok := answer.(*protocol.BranchCommitResult); ok {
+			outcome = &a.BranchOutcome
+		}
+	case *protocol.BranchRollback:
+		asked = &o.BranchOrder
+		if a, ok := answer.(*protocol.BranchRollbackResult); ok {
+			outcome = &a.BranchOutcome
+		}
+	}
+	switch {
+	case outcome == nil:
+		return fmt.Errorf("it answered %T with %T", order, answer)
+	case outcome.XID != asked.XID || outcome.BranchID != asked.BranchID:
+		return fmt.Errorf("asked for branch %d of %s it answered for branch %d of %q",
+			asked.BranchID, asked.XID, outcome.BranchID, outcome.XID)
+	case outcome.Status < protocol.BranchUnknown || outcome.Status > protocol.BranchStopRetry:
+		return fmt.Errorf("it answered with branch status %d, which does not exist", outcome.Status)
+	}
+	return nil
+}
+
+// DeleteUndoLogs tells one channel of each resource to delete undo logs that
+// are older than days. It has no answer; a channel that cannot be told is told
+// the next time.
+func (r *Registry) DeleteUndoLogs(days int16) {
+	type order struct {
+		resource string
+		channel  *Channel
+	}
+	var orders []order
+	r.mu.RLock()
+	for resource, hosts := range r.resources {
+		if c := anyServing(hosts, resource); c != nil {
+			orders = append(orders, order{resource, c})
+		}
+	}
+	r.mu.RUnlock()
+	for _, o := range orders {
+		m := &protocol.UndoLogDelete{Type: protocol.TypeAT, ResourceID: o.resource, SaveDays: days}
+		if err := o.channel.conn.Send(m); err != nil {
+			r.logger.Info("a resource manager was not told to delete old undo logs",
+				"client", o.channel.Identity().ClientID, "resource", o.resource, "error", err)
+		}
+	}
+}
+
+func anyServing(hosts map[hostKey]*host, resource string) *Channel {
+	for _, h := range hosts {
+		for _, c := range h.channels {
+			if c.serves(resource) {
+				return c
+			}
+		}
+	}
+	return nil
+}
