@@ -74,8 +74,9 @@ type Store interface {
 	// ScanLocks calls f with each held row lock until f returns false.
 	ScanLocks(ctx context.Context, f func(RowKey, Lock) bool) error
 
-	// LastID is the highest transaction or branch id ever applied; 0 when none.
-	// New ids must be above it.
+	// LastID is the latest transaction or branch id ever applied, by LaterID; 0
+	// when none. New ids must have a sequence above its own: the highest number
+	// would not do, as it is always that of the node with the highest worker id.
 	LastID(ctx context.Context) (int64, error)
 
 	// Stats counts what the store holds.

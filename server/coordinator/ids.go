@@ -3,6 +3,8 @@ package coordinator
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/qiao-tx/qiao/storage"
 )
 
 // The layout of an id is Seata's (org.apache.seata.common.util.IdWorker): ten
@@ -10,7 +12,6 @@ import (
 // shifted by twelve and from then on only count.
 const (
 	maxWorkerID    = 1023
-	idCounterBits  = 53
 	idSequenceBits = 12
 	idEpochMillis  = 1_588_435_200_000 // 2020-05-03T00:00:00+08:00
 )
@@ -21,11 +22,11 @@ type ids struct {
 	counter atomic.Int64
 }
 
-// newIDs starts above last, the highest id that was ever stored: an id leaves
-// the node only after it is stored, so no clock set back can repeat one.
+// newIDs starts above last, the latest id that was ever stored by any node: an
+// id leaves the node only after it is stored, so no clock set back can repeat one.
 func newIDs(worker int, now time.Time, last int64) *ids {
-	const mask = 1<<idCounterBits - 1
-	g := &ids{worker: int64(worker) << idCounterBits}
+	const mask = 1<<storage.SequenceBits - 1
+	g := &ids{worker: int64(worker) << storage.SequenceBits}
 	g.counter.Store(max((now.UnixMilli()-idEpochMillis)<<idSequenceBits, last&mask))
 	return g
 }
