@@ -98,7 +98,7 @@ func (c *coder) readMerged(messages *[]protocol.Message, ids *[]int32, rule idRu
 		list = append(list, m)
 	}
 	*messages = list
-	if rule == idsNone || rule == idsOptional && c.remaining() == 0 {
+	if rule == idsNone || rule == idsOptional && (count == 0 || c.remaining() == 0) {
 		return
 	}
 	numbers := make([]int32, count)
