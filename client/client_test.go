@@ -1,0 +1,364 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/qiao-tx/qiao/client"
+	"github.com/qiao-tx/qiao/client/naming"
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/rpc"
+	"github.com/qiao-tx/qiao/protocol/xid"
+	"github.com/qiao-tx/qiao/tm"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func nothing(context.Context) error { return nil }
+
+func TestOpenRegistersTheApplication(t *testing.T) {
+	tc := startTC(t)
+	open(t, client.Config{Group: "shop"}, tc)
+	tms, rms := requests[*protocol.RegisterTM](tc), requests[*protocol.RegisterRM](tc)
+	require.Len(t, tms, 1)
+	require.Len(t, rms, 1)
+	identity := protocol.Identity{Version: "2.5.0", ApplicationID: "order-service", Group: "shop"}
+	assert.Equal(t, &protocol.RegisterTM{Identity: identity}, tms[0].Message)
+	assert.Equal(t, &protocol.RegisterRM{Identity: identity}, rms[0].Message)
+	assert.Equal(t, map[string]string{"qiao": "1"}, tms[0].Head)
+	assert.Equal(t, map[string]string{"qiao": "1"}, rms[0].Head)
+}
+
+func TestOpenFailsWithTheReason(t *testing.T) {
+	away, refusing := reserveTC(t), startTC(t)
+	refusing.on(func(r rpc.Request) (answer, bool) {
+		return answer{message: &protocol.RegisterTMResult{}}, true
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err := client.Open(ctx, client.Config{
+		Addresses: []string{away.address, refusing.address}, ApplicationID: "order-service", Logger: slog.New(slog.DiscardHandler),
+	})
+	assert.ErrorIs(t, err, tm.ErrUnavailable)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.ErrorContains(t, err, away.address)
+	assert.ErrorContains(t, err, "refused the application \"order-service\"")
+}
+
+func TestRequestsWaitForACoordinatorThatIsAway(t *testing.T) {
+	tc := reserveTC(t)
+	c := open(t, client.Config{DoNotWait: true}, tc)
+	started := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		close(started)
+		done <- c.TM().Run(t.Context(), tm.Options{}, nothing)
+	}()
+	<-started
+	tc.start()
+	assert.NoError(t, <-done)
+
+	tc.stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := c.TM().Run(ctx, tm.Options{}, nothing)
+	var unavailable *tm.Unavailable
+	require.ErrorAs(t, err, &unavailable)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestAnswersAreAwaitedNoLongerThanConfigured(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{TMTimeout: 200 * time.Millisecond}, tc)
+	tc.on(func(rpc.Request) (answer, bool) { return answer{}, true })
+	_, err := c.TM().Status(t.Context(), "h:1:2")
+	var unavailable *tm.Unavailable
+	require.ErrorAs(t, err, &unavailable)
+	assert.False(t, unavailable.SafeToRetry, "it was sent")
+	assert.ErrorContains(t, err, "configured time")
+}
+
+// TestACoordinatorThatDiesOverARequest: every idempotent request is repeated
+// when the node is back.
+func TestACoordinatorThatDiesOverARequest(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	seen := make(map[protocol.TypeCode]bool) // the handlers of one node do not overlap here
+	var mu sync.Mutex
+	tc.on(func(r rpc.Request) (answer, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		code := r.Message.TypeCode()
+		registration := code == protocol.TypeRegisterTM || code == protocol.TypeRegisterRM
+		if registration || seen[code] {
+			return answer{}, false
+		}
+		seen[code] = true
+		return answer{hangUp: true}, true
+	})
+	assert.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
+	assert.ErrorIs(t, c.TM().Run(t.Context(), tm.Options{}, func(context.Context) error { return errBusiness }), errBusiness)
+	_, err := c.TM().Status(t.Context(), "h:1:2")
+	assert.NoError(t, err)
+	assert.Len(t, requests[*protocol.GlobalCommit](tc), 2)
+	assert.Len(t, requests[*protocol.GlobalRollback](tc), 2)
+}
+
+var errBusiness = errors.New("no stock")
+
+func TestTwoNodes(t *testing.T) {
+	one, two := startTC(t), startTC(t)
+	c := open(t, client.Config{}, one, two)
+	one.awaitKnown(1)
+	two.awaitKnown(1)
+	xids := make(map[string]bool)
+	require.Eventually(t, func() bool { // the client may not have used the second node's answer yet
+		tx, err := c.TM().Begin(t.Context(), tm.Options{})
+		require.NoError(t, err)
+		address, _, err := xid.Parse(tx.XID())
+		require.NoError(t, err)
+		xids[address] = true
+		require.NoError(t, tx.Commit(t.Context()))
+		return len(xids) == 2
+	}, patience, time.Millisecond, "begin goes round")
+	for _, tc := range []*fakeTC{one, two} {
+		for _, r := range requests[*protocol.GlobalCommit](tc) {
+			assert.Contains(t, r.Message.(*protocol.GlobalCommit).XID, tc.address+":", "a request goes to the transaction's node")
+		}
+	}
+
+	tx, err := c.TM().Begin(t.Context(), tm.Options{})
+	require.NoError(t, err)
+	home, other := one, two
+	if address, _, _ := xid.Parse(tx.XID()); address == two.address {
+		home, other = two, one
+	}
+	home.stop()
+	other.forget()
+	require.NoError(t, tx.Commit(t.Context()))
+	assert.Len(t, requests[*protocol.GlobalCommit](other), 1, "another node serves when that is down")
+}
+
+func TestAFollowerSendsToAnotherNode(t *testing.T) {
+	one, two := startTC(t), startTC(t)
+	c := open(t, client.Config{}, one, two)
+	two.awaitKnown(1)
+	var refusals atomic.Int32
+	one.on(func(r rpc.Request) (answer, bool) {
+		if _, ok := r.Message.(*protocol.GlobalBegin); !ok {
+			return answer{}, false
+		}
+		refusals.Add(1)
+		return answer{message: &protocol.GlobalBeginResult{TxResult: protocol.Failure(protocol.ExceptionNotRaftLeader, "not the leader")}}, true
+	})
+	for refusals.Load() == 0 {
+		tx, err := c.TM().Begin(t.Context(), tm.Options{})
+		require.NoError(t, err)
+		assert.Contains(t, tx.XID(), two.address)
+	}
+}
+
+func TestCommitTellsTheTrueStatus(t *testing.T) {
+	cases := []struct {
+		status protocol.GlobalStatus
+		head   map[string]string
+		is     error
+	}{
+		{protocol.StatusCommitted, nil, nil},
+		{protocol.StatusFinished, nil, tm.ErrNotFound},
+		{protocol.StatusFinished, map[string]string{"qiao-status": "10"}, tm.ErrHeuristic},
+		{protocol.StatusTimeoutRollbacking, map[string]string{"qiao-status": "4"}, tm.ErrRolledBack},
+		{protocol.StatusTimeoutRollbacking, map[string]string{"qiao-status": "many"}, tm.ErrTimedOut},
+	}
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	for _, test := range cases {
+		tc.on(func(r rpc.Request) (answer, bool) {
+			_, ok := r.Message.(*protocol.GlobalCommit)
+			return answer{message: &protocol.GlobalCommitResult{TxResult: protocol.OK(), Status: test.status}, head: test.head}, ok
+		})
+		err := c.TM().Run(t.Context(), tm.Options{}, nothing)
+		if test.is == nil {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorIs(t, err, test.is, "%v %v", test.status, test.head)
+		}
+	}
+}
+
+func TestRefusalsAndNonsense(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	for _, test := range []struct {
+		answer protocol.Message
+		is     error
+		text   string
+	}{
+		{&protocol.GlobalBeginResult{TxResult: protocol.Failure(protocol.ExceptionBeginFailed, "disk is full")}, tm.ErrRefused, "disk is full"},
+		{&protocol.GlobalBeginResult{TxResult: protocol.Failure(protocol.ExceptionGlobalTransactionNotExist, "gone")}, tm.ErrNotFound, "gone"},
+		{&protocol.GlobalBeginResult{TxResult: protocol.Failure(protocol.ExceptionNotRaftLeader, "no leader")}, tm.ErrRefused, "no leader"},
+		{&protocol.GlobalBeginResult{TxResult: protocol.OK(), XID: "nonsense"}, tm.ErrRefused, "nonsense"},
+		{&protocol.GlobalCommitResult{TxResult: protocol.OK()}, tm.ErrRefused, "GlobalCommitResult"},
+		{&protocol.RegisterTMResult{}, tm.ErrRefused, "RegisterTMResult"},
+	} {
+		tc.on(func(r rpc.Request) (answer, bool) {
+			_, ok := r.Message.(*protocol.GlobalBegin)
+			return answer{message: test.answer}, ok
+		})
+		_, err := c.TM().Begin(t.Context(), tm.Options{})
+		assert.ErrorIs(t, err, test.is)
+		assert.ErrorContains(t, err, test.text)
+	}
+}
+
+func TestCancellationEndsEveryRequest(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	asked := make(chan struct{}, 16)
+	tc.on(func(rpc.Request) (answer, bool) {
+		asked <- struct{}{}
+		return answer{}, true
+	})
+	for name, request := range everyRequest(c) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		errUser := errors.New("the user went away")
+		go func() {
+			<-asked
+			cancel(errUser)
+		}()
+		err := request(ctx)
+		assert.ErrorIs(t, err, context.Canceled, name)
+		assert.ErrorIs(t, err, errUser, name)
+
+		assert.ErrorIs(t, request(ctx), context.Canceled, "%s with a context that has ended", name)
+		for len(asked) > 0 {
+			<-asked
+		}
+	}
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	asked := make(chan struct{})
+	tc.on(func(rpc.Request) (answer, bool) {
+		close(asked)
+		return answer{}, true
+	})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.TM().Status(t.Context(), "h:1:2")
+		failed <- err
+	}()
+	<-asked
+	require.NoError(t, c.Close(t.Context()))
+	assert.ErrorIs(t, <-failed, client.ErrClosed)
+	for name, request := range everyRequest(c) {
+		assert.ErrorIs(t, request(t.Context()), client.ErrClosed, name)
+	}
+	assert.NoError(t, c.Close(t.Context()), "again")
+}
+
+// list is a Resolver whose answer the test changes.
+type list struct {
+	mu        sync.Mutex
+	addresses []string
+	err       error
+}
+
+func (l *list) set(err error, addresses ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.addresses, l.err = addresses, err
+}
+
+func (l *list) Resolve(context.Context) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.addresses, l.err
+}
+
+func TestTheClientFollowsItsResolver(t *testing.T) {
+	one, two := startTC(t), startTC(t)
+	nodes := &list{}
+	nodes.set(errors.New("registry is down"))
+	c := open(t, client.Config{Resolver: nodes, ResolveEvery: 5 * time.Millisecond, DoNotWait: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := c.TM().Status(ctx, "h:1:2")
+	assert.ErrorContains(t, err, "registry is down")
+
+	nodes.set(nil, one.address)
+	one.awaitKnown(1)
+	nodes.set(errors.New("registry is down")) // the last answer stays in use
+	require.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
+
+	nodes.set(nil, two.address)
+	two.awaitKnown(1)
+	require.Eventually(t, func() bool {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		return len(one.conns) == 0
+	}, patience, time.Millisecond, "a node that is gone from the list is left")
+	require.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
+	assert.Len(t, requests[*protocol.GlobalCommit](two), 1)
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	good := client.Config{Addresses: []string{"h:1"}, ApplicationID: "a"}
+	for want, breakIt := range map[string]func(cfg *client.Config){
+		"either Addresses or a Resolver": func(cfg *client.Config) { cfg.Addresses = nil },
+		"give either":                    func(cfg *client.Config) { cfg.Resolver = &list{} },
+		"bad coordinator address":        func(cfg *client.Config) { cfg.Addresses = []string{"h"} },
+		"ApplicationID is missing":       func(cfg *client.Config) { cfg.ApplicationID = "" },
+		"colon":                          func(cfg *client.Config) { cfg.ApplicationID = "a:b" },
+		"TMTimeout is -1ns":              func(cfg *client.Config) { cfg.TMTimeout = -1 },
+		"OrderConcurrency":               func(cfg *client.Config) { cfg.OrderConcurrency = -1 },
+	} {
+		cfg := good
+		breakIt(&cfg)
+		_, err := client.Open(t.Context(), cfg)
+		assert.ErrorContains(t, err, want)
+	}
+	assert.ErrorIs(t, naming.Check("h"), naming.ErrAddress)
+}
+
+// TestALostNodeIsLoggedOnce: not at every attempt to reach it again.
+func TestALostNodeIsLoggedOnce(t *testing.T) {
+	tc := startTC(t)
+	var log syncBuffer
+	open(t, client.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, tc)
+	tc.stop()
+	require.Eventually(t, func() bool { return bytes.Contains(log.bytes(), []byte("not reached")) }, patience, time.Millisecond)
+	tc.start()
+	require.Eventually(t, func() bool { return bytes.Count(log.bytes(), []byte("connected to")) == 2 }, patience, time.Millisecond)
+	assert.Equal(t, 1, bytes.Count(log.bytes(), []byte("not reached")))
+	assert.Equal(t, 1, bytes.Count(log.bytes(), []byte("connection to the coordinator lost")))
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) bytes() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.buf.Bytes())
+}

@@ -1,0 +1,106 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/qiao-tx/qiao/client/naming"
+)
+
+// Config describes a Client. Only an address and the ApplicationID are required.
+type Config struct {
+	// Addresses are the coordinator's nodes, each host:port. Exactly one of
+	// Addresses and Resolver must be given.
+	Addresses []string
+	// Resolver finds the coordinator's nodes.
+	Resolver naming.Resolver
+	// ResolveEvery is the time between two questions to the Resolver. Default 30 s.
+	ResolveEvery time.Duration
+
+	// ApplicationID names the application, alike in all its processes: a
+	// coordinator lets any of them finish the branches of another. Required.
+	ApplicationID string
+	// Group is the transaction service group, which a coordinator may map to a
+	// cluster. Default "default_tx_group".
+	Group string
+
+	// TMTimeout bounds requests about whole transactions (begin, commit,
+	// rollback, status), with the waiting for a connection and all repetitions.
+	// A shorter context wins. Default 30 s.
+	TMTimeout time.Duration
+	// RMTimeout does the same for requests about branches. Default 15 s.
+	RMTimeout time.Duration
+	// ConnectTimeout bounds one attempt to connect to and register with a node.
+	// Default 5 s.
+	ConnectTimeout time.Duration
+
+	// DoNotWait makes Open return before any node is connected. Requests then
+	// wait for a connection.
+	DoNotWait bool
+
+	// OrderConcurrency is how many phase-two orders run at once for each
+	// resource. Default 16.
+	OrderConcurrency int
+	// OrderTimeout bounds one phase-two order: the resource's context ends then.
+	// The coordinator repeats an order that failed. Default 60 s.
+	OrderTimeout time.Duration
+
+	// Logger hears of connections found and lost, and of failed orders, but sees
+	// no message body. Nil means slog.Default.
+	Logger *slog.Logger
+}
+
+// withDefaults returns a checked copy of cfg without zero values.
+func (cfg Config) withDefaults() (Config, error) {
+	if (len(cfg.Addresses) == 0) == (cfg.Resolver == nil) {
+		return cfg, errors.New("give either Addresses or a Resolver: they say where the coordinator is")
+	}
+	if cfg.Resolver == nil {
+		static, err := naming.NewStatic(cfg.Addresses...)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Resolver = static
+	}
+	if cfg.ApplicationID == "" {
+		return cfg, errors.New("ApplicationID is missing: name the application, alike in all its processes")
+	}
+	if strings.ContainsAny(cfg.ApplicationID, ":\n") {
+		return cfg, fmt.Errorf("ApplicationID %q: must not contain a colon or newline, which Seata uses as separators",
+			cfg.ApplicationID)
+	}
+	if cfg.Group == "" {
+		cfg.Group = "default_tx_group"
+	}
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		zero  time.Duration
+	}{
+		{"TMTimeout", &cfg.TMTimeout, 30 * time.Second},
+		{"RMTimeout", &cfg.RMTimeout, 15 * time.Second},
+		{"ResolveEvery", &cfg.ResolveEvery, 30 * time.Second},
+		{"ConnectTimeout", &cfg.ConnectTimeout, 5 * time.Second},
+		{"OrderTimeout", &cfg.OrderTimeout, 60 * time.Second},
+	} {
+		if *d.value < 0 {
+			return cfg, fmt.Errorf("%s is %v: must not be negative", d.name, *d.value)
+		}
+		if *d.value == 0 {
+			*d.value = d.zero
+		}
+	}
+	if cfg.OrderConcurrency < 0 {
+		return cfg, fmt.Errorf("OrderConcurrency is %d: must not be negative", cfg.OrderConcurrency)
+	}
+	if cfg.OrderConcurrency == 0 {
+		cfg.OrderConcurrency = 16
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return cfg, nil
+}
