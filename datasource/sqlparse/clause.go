@@ -12,6 +12,7 @@ const (
 	sectionLock // FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE
 	sectionGroup
 	sectionReturning
+	sectionInto
 	sectionOther // HAVING, WINDOW, and others that only end the clause before
 	sectionCount
 )
@@ -49,8 +50,8 @@ func (s *source) sections(from int) (found [sectionCount]span, head int) {
 // sectionAt tells which clause begins at token i, and how many tokens its
 // keywords take; 0 when none does.
 func (s *source) sectionAt(i int) (section, int) {
-	t := s.tokens[i]
-	if t.kind != tokenWord || t.depth != 0 || s.punct(i-1, '.') || s.word(i-1, "FOR") {
+	if i >= len(s.tokens) || s.tokens[i].kind != tokenWord || s.tokens[i].depth != 0 ||
+		s.punct(i-1, '.') || s.word(i-1, "FOR") {
 		return 0, 0 // a column may have a keyword's name; USE INDEX FOR ORDER BY is no clause
 	}
 	switch strings.ToUpper(s.text(i)) {
@@ -76,7 +77,9 @@ func (s *source) sectionAt(i int) (section, int) {
 		}
 	case "RETURNING":
 		return sectionReturning, 1
-	case "HAVING", "INTO", "PROCEDURE":
+	case "INTO":
+		return sectionInto, 1
+	case "HAVING", "PROCEDURE":
 		return sectionOther, 1
 	case "WINDOW":
 		if s.word(i+2, "AS") {

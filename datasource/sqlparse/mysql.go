@@ -2,7 +2,9 @@ package sqlparse
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser"
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -15,8 +17,13 @@ import (
 func parseMySQL(src *source, st *Statement) error {
 	node, err := parseTiDB(src.sql)
 	if err != nil {
-		if found, _ := src.sections(0); !found[sectionReturning].empty() {
+		// Some servers know clauses that the parser does not.
+		found, _ := src.sections(0)
+		switch {
+		case !found[sectionReturning].empty():
 			return refuse("RETURNING", remedyReturning)
+		case !found[sectionInto].empty() && src.word(0, "SELECT"):
+			return refuse(reasonInto, remedyInto)
 		}
 		return err
 	}
@@ -46,7 +53,7 @@ func parseTiDB(sql string) (node ast.StmtNode, err error) {
 	}()
 	nodes, _, err := parser.New().ParseSQL(sql)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSyntax, err)
+		return nil, fmt.Errorf("%w: %s", ErrSyntax, strings.TrimSpace(err.Error()))
 	}
 	if len(nodes) != 1 {
 		return nil, refuse("several statements in one text", "run them one by one")
@@ -110,9 +117,7 @@ func mysqlValue(src *source, n ast.ExprNode) (Value, error) {
 		return mysqlValue(src, v.Expr)
 	case *ast.UnaryOperationExpr:
 		if number, ok := v.V.(*driver.ValueExpr); ok && v.Op == opcode.Minus {
-			if literal, ok := number.GetValue().(int64); ok {
-				return Value{Kind: ValueLiteral, Literal: -literal}, nil
-			}
+			return negated(mysqlLiteral(number)), nil
 		}
 	}
 	return Value{Kind: ValueExpr}, nil
@@ -131,6 +136,21 @@ func mysqlLiteral(v *driver.ValueExpr) Value {
 	default:
 		return Value{Kind: ValueExpr}
 	}
+}
+
+// negated is the literal behind a minus sign.
+func negated(v Value) Value {
+	switch literal := v.Literal.(type) {
+	case int64:
+		return Value{Kind: ValueLiteral, Literal: -literal}
+	case uint64:
+		if literal == 1<<63 {
+			return Value{Kind: ValueLiteral, Literal: int64(math.MinInt64)}
+		}
+	case float64:
+		return Value{Kind: ValueLiteral, Literal: -literal}
+	}
+	return Value{Kind: ValueExpr}
 }
 
 func mysqlUpdate(src *source, st *Statement, n *ast.UpdateStmt) error {
@@ -171,7 +191,7 @@ func mysqlDelete(src *source, st *Statement, n *ast.DeleteStmt) error {
 func mysqlSelect(src *source, st *Statement, n *ast.SelectStmt) error {
 	st.Kind = Read
 	if n.SelectIntoOpt != nil {
-		return refuse("SELECT … INTO", "read the rows and use them in your program")
+		return refuse(reasonInto, remedyInto)
 	}
 	if nestedLock(n) {
 		return refuse("FOR UPDATE in a subquery", remedyOwnSelect)
@@ -261,5 +281,5 @@ func mysqlRows(src *source, st *Statement, where ast.ExprNode, order *ast.OrderB
 }
 
 func disagree(what string) *Unsupported {
-	return refuse("its "+what+" cannot be located with certainty", "write the statement more plainly, without comments")
+	return refuse("its "+what+" cannot be located with certainty", "write the statement more plainly, without comments and outer parentheses")
 }

@@ -40,6 +40,7 @@ func refuse(reason, remedy string) *Unsupported {
 const (
 	reasonGroups     = "LIMIT counts groups here, not rows of the table"
 	reasonSkipLocked = "LIMIT with SKIP LOCKED: which rows it means changes with other transactions' locks"
+	reasonInto       = "SELECT … INTO"
 	reasonJoin       = "a join or several tables"
 
 	remedyOutside    = "run it outside the global transaction"
@@ -53,6 +54,7 @@ const (
 	remedyOwnSelect  = "put FOR UPDATE on a SELECT of its own"
 	remedyLockFirst  = "lock the rows with a SELECT of their primary keys first"
 	remedySkipLocked = "leave SKIP LOCKED out, or claim the rows by primary key"
+	remedyInto       = "read the rows and use them in your program"
 	remedyPlainOr    = "leave the OR clause out"
 )
 

@@ -90,6 +90,8 @@ func (s *scanner) next() error {
 		return s.quoted(tokenQuoted, ']')
 	case isDigit(c), c == '.' && s.numberFollowsDot():
 		s.number()
+	case s.dialect == schema.SQLite && (c == ':' || c == '@' || c == '$'):
+		return refuse("a named placeholder", `use "?" or "?1"`)
 	case isWordByte(c):
 		for s.at < len(s.sql) && isWordByte(s.sql[s.at]) {
 			s.at++
@@ -97,8 +99,6 @@ func (s *scanner) next() error {
 		s.add(tokenWord, start)
 	case c == '?':
 		return s.placeholder()
-	case s.dialect == schema.SQLite && (c == ':' || c == '@' || c == '$'):
-		return refuse("a named placeholder", `use "?" or "?1"`)
 	default:
 		return s.punctuation(c)
 	}
@@ -135,7 +135,7 @@ func (s *scanner) comment() (bool, error) {
 	line := strings.HasPrefix(rest, "--")
 	if s.dialect == schema.MySQL {
 		// There "--" starts a comment only before a blank: "a--1" is arithmetic.
-		line = line && (len(rest) == 2 || rest[2] <= ' ') || rest[0] == '#'
+		line = line && (len(rest) == 2 || rest[2] <= ' ' || rest[2] == 0x7f) || rest[0] == '#'
 	}
 	if line {
 		end := strings.IndexByte(rest, '\n')

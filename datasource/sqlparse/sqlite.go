@@ -416,7 +416,11 @@ func (p *sqliteParser) selectForUpdate(found [sectionCount]span) error {
 		p.st.Kind = Read
 		return nil
 	}
-	if p.at = from + 1; p.punct(p.at, '(') {
+	p.at = from + 1
+	if p.at == lock.from {
+		return p.unexpected("a table")
+	}
+	if p.punct(p.at, '(') {
 		return refuse("a derived table", "name the table itself")
 	}
 	if err := p.table(); err != nil {
