@@ -78,8 +78,7 @@ var (
 		g.Attempts++
 		g.DueAt = st.now + st.backoff(g.Attempts)
 	}}
-	again = action{name: "count the attempt", run: func(st *step) { st.global().Attempts++ }}
-	park  = action{name: "become …Failed with the evidence, locks kept", to: failureOf, run: func(st *step) {
+	park = action{name: "become …Failed with the evidence, locks kept", to: failureOf, run: func(st *step) {
 		g := st.global()
 		g.Status = failureOf(g.Status)
 		g.Evidence = st.digest.evidence

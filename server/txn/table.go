@@ -59,7 +59,7 @@ var table = map[phase][]transition{
 		{on: onAnswers, when: someOutstanding, do: []action{removeDone}},
 		{on: onAnswers, when: asynchronousLeft, do: []action{removeDone, become(protocol.StatusAsyncCommitting), orderCommit, settle}},
 		{on: onAnswers, do: []action{removeDone, orderCommit}},
-		{on: onTick, when: due, do: []action{again, orderCommit}},
+		{on: onTick, when: due, do: []action{orderCommit}},
 		{on: onTick},
 	}, reports, sagaReports),
 	rollingBack: concat([]transition{
@@ -74,7 +74,7 @@ var table = map[phase][]transition{
 		{on: onAnswers, when: allDone, do: []action{finishAsDecided, settle}},
 		{on: onAnswers, when: failed, do: []action{removeDone, becomeRetrying, later, settle}},
 		{on: onAnswers, do: []action{removeDone, orderRollback}},
-		{on: onTick, when: due, do: []action{again, orderRollback}},
+		{on: onTick, when: due, do: []action{orderRollback}},
 		{on: onTick},
 	}, reports, sagaReports),
 	parked: concat([]transition{
