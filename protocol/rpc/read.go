@@ -44,6 +44,9 @@ func (c *Conn) readFrame(r *bufio.Reader) error {
 		if len(header) > 0 {
 			return unexpected(err)
 		}
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("by the peer: %w", err)
+		}
 		return err
 	}
 	n, err := frame.Length(header, c.o.MaxFrame)
