@@ -57,13 +57,18 @@ func newRootCommand() *cobra.Command {
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          knownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// How far from a command a mistyped one may be.
+		SuggestionsMinimumDistance: 2,
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help")}
 	})
-	root.AddCommand()
+	root.AddCommand(
+		newBenchCommand(),
+		newBenchResponderCommand(),
+	)
 	return root
 }
 

@@ -1,10 +1,20 @@
 package main
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// TestMain lets the test binary be the child processes that commands start.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		os.Exit(run(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
 
 func TestExitCodeTellsUsageFromFailure(t *testing.T) {
 	for _, test := range []struct {

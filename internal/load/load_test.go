@@ -1,0 +1,183 @@
+package load
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/rpc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// startResponder serves until the test ends.
+func startResponder(t *testing.T, branches int) (target string, r *Responder) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	r, err = NewResponder(file, branches)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- r.Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-served)
+		require.NoError(t, file.Close())
+	})
+	return listener.Addr().String(), r
+}
+
+// Every step of the load reaches the server and comes back: the counts on both
+// sides agree.
+func TestRunCountsWhatTheServerDid(t *testing.T) {
+	for _, test := range []struct {
+		mode     Mode
+		branches int
+	}{{AT, 2}, {AT, 3}, {Empty, 0}} {
+		t.Run(string(test.mode), func(t *testing.T) {
+			target, responder := startResponder(t, test.branches)
+			metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				writeMetrics(w, float64(responder.Records()))
+			}))
+			defer metrics.Close()
+			var progress []Progress
+			report, err := Run(t.Context(), Options{
+				Target: target, Metrics: metrics.URL, Mode: test.mode, Branches: test.branches,
+				Concurrency: 8, Connections: 2, Duration: 1200 * time.Millisecond,
+			}, func(p Progress) { progress = append(progress, p) })
+			require.NoError(t, err)
+			require.NoError(t, report.ServerFiguresMissing())
+			require.NotEmpty(t, progress)
+			require.Positive(t, report.Committed)
+			require.Zero(t, report.Errors)
+			require.Equal(t, report.Committed*uint64(test.branches), report.Registered)
+			require.Equal(t, report.Registered, report.Callbacks)
+			// begin, registrations, commit, and the end of those with branches.
+			want := 2 + test.branches + min(1, test.branches)
+			require.InDelta(t, want, *report.BatchesPerTx, 0.2)
+			require.Positive(t, report.P50MS)
+			require.GreaterOrEqual(t, report.P99MS, report.P50MS)
+		})
+	}
+}
+
+func writeMetrics(w http.ResponseWriter, batches float64) {
+	_, _ = w.Write([]byte("process_cpu_seconds_total 1.5\nprocess_resident_memory_bytes 1e+06\n" +
+		"# HELP x y\nqiao_batches_total " + strconv.FormatFloat(batches, 'f', -1, 64) + "\n"))
+}
+
+// conflicting is a server on which every first branch meets a lock.
+func TestLockConflictIsRolledBackAndIsNoError(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var rollbacks sync.Map
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		nc, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		conn := rpc.New(nc, rpc.Options{Handler: func(c *rpc.Conn, r rpc.Request) {
+			ok := protocol.OK()
+			var answer protocol.Message
+			switch m := r.Message.(type) {
+			case *protocol.RegisterTM:
+				answer = &protocol.RegisterTMResult{Result: ok.Result, Identified: true}
+			case *protocol.RegisterRM:
+				answer = &protocol.RegisterRMResult{Result: ok.Result, Identified: true}
+			case *protocol.GlobalBegin:
+				answer = &protocol.GlobalBeginResult{TxResult: ok, XID: "x:1:1"}
+			case *protocol.BranchRegister:
+				answer = &protocol.BranchRegisterResult{TxResult: protocol.Failure(protocol.ExceptionLockKeyConflict, m.LockKey)}
+			case *protocol.GlobalRollback:
+				rollbacks.Store(m.XID, true)
+				answer = &protocol.GlobalRollbackResult{TxResult: ok, Status: protocol.StatusRollbacked}
+			}
+			_ = c.Reply(r, answer, nil)
+		}})
+		conn.Wait()
+	})
+	report, err := Run(t.Context(), Options{
+		Target: listener.Addr().String(), Metrics: "http://127.0.0.1:1/metrics",
+		Concurrency: 2, Connections: 1, Duration: 100 * time.Millisecond, Conflict: 1,
+	}, nil)
+	require.NoError(t, err)
+	require.Positive(t, report.Conflicts)
+	require.Zero(t, report.Committed)
+	require.Zero(t, report.Errors)
+	require.Error(t, report.ServerFiguresMissing(), "this server publishes none")
+	_, rolledBack := rollbacks.Load("x:1:1")
+	require.True(t, rolledBack)
+	require.NoError(t, listener.Close())
+	conns.Wait()
+}
+
+func TestLostConnectionEndsTheRun(t *testing.T) {
+	target, _ := startResponder(t, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	_, err := Run(ctx, Options{Target: target, Mode: Empty, Duration: time.Minute}, nil)
+	require.ErrorIs(t, err, context.Canceled)
+
+	_, err = Run(t.Context(), Options{Target: "127.0.0.1:1"}, nil)
+	require.ErrorContains(t, err, "is a server running there?")
+}
+
+func TestOptionsThatMakeNoSenseAreNamed(t *testing.T) {
+	for _, test := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Target: "here"}, "host:port"},
+		{Options{Mode: "xa"}, "at, tcc or empty"},
+		{Options{Branches: -1}, "branches -1"},
+		{Options{Concurrency: 2, Connections: 3}, "connections 3: want 1 to 2"},
+		{Options{Conflict: 2}, "share"},
+		{Options{Conflict: 0.5, Mode: TCC}, "lock nothing"},
+		{Options{Duration: -1}, "negative"},
+	} {
+		if test.o.Target == "" {
+			test.o.Target = "127.0.0.1:8091"
+		}
+		_, err := Run(t.Context(), test.o, nil)
+		require.ErrorIs(t, err, ErrOptions)
+		require.ErrorContains(t, err, test.want)
+	}
+}
+
+func TestHistogramIsWithinOnePercent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		us := rapid.Int64Range(0, int64(2*time.Hour/time.Microsecond)).Draw(t, "us")
+		var h histogram
+		h.add(time.Duration(us) * time.Microsecond)
+		got := h.quantileMS(0.5) * 1000
+		if diff := got - float64(us); diff > float64(us)/100 || -diff > float64(us)/100 {
+			t.Fatalf("%d µs is counted as %g", us, got)
+		}
+	})
+}
+
+func TestParseMetrics(t *testing.T) {
+	values, err := parseMetrics(strings.NewReader("# TYPE a counter\na{x=\"} 7\"} 2 1700000000\na{x=\"2\"} 3\nb 1e3\n\n"))
+	require.NoError(t, err)
+	require.Equal(t, map[string]float64{"a": 5, "b": 1000}, values)
+	for _, bad := range []string{"a", "a{", "a x", "<html>"} {
+		_, err := parseMetrics(strings.NewReader(bad))
+		require.Error(t, err, bad)
+	}
+}
