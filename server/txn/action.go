@@ -78,6 +78,9 @@ var (
 		g.Attempts++
 		g.DueAt = st.now + st.backoff(g.Attempts)
 	}}
+	awaitAnswers = action{name: "look again should no answer come", run: func(st *step) {
+		st.global().DueAt = st.now + st.AnswerMillis
+	}}
 	park = action{name: "become …Failed with the evidence, locks kept", to: failureOf, run: func(st *step) {
 		g := st.global()
 		g.Status = failureOf(g.Status)
@@ -185,9 +188,8 @@ var (
 	}}
 )
 
-// order sends the next orders and sets the moment to give them again.
+// order sends the next orders of the state that the batch leads to.
 func (st *step) order(rollback bool) {
-	st.global().DueAt = st.now + st.AnswerMillis
 	after := st.after()
 	orders := commitOrders
 	if rollback {

@@ -33,12 +33,15 @@ func digestAnswers(st *step, e Answers) digest {
 	var reasons []string
 	saga := isSaga(&st.s)
 	for _, a := range e.Answers {
+		verdict := st.verdict(e.Rollback, a.Status)
 		if saga {
 			d.saga = a.Status
-		} else if st.s.Branch(a.BranchID) == nil || slices.Contains(d.done, a.BranchID) {
+		} else if b := st.s.Branch(a.BranchID); b == nil || slices.Contains(d.done, a.BranchID) {
 			continue // answered before
+		} else if nothingToDo(b) {
+			verdict = branchDone // as was reported after the order had left
 		}
-		switch verdict := st.verdict(e.Rollback, a.Status); verdict {
+		switch verdict {
 		case branchDone:
 			if saga {
 				d.sagaDone = true
@@ -56,7 +59,7 @@ func digestAnswers(st *step, e Answers) digest {
 	d.count(st)
 	d.evidence = strings.Join(reasons, "; ")
 	if len(d.evidence) > maxEvidence {
-		d.evidence = d.evidence[:maxEvidence]
+		d.evidence = strings.ToValidUTF8(d.evidence[:maxEvidence], "")
 	}
 	return d
 }

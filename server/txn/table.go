@@ -58,8 +58,8 @@ var table = map[phase][]transition{
 		{on: onAnswers, when: failed, do: []action{removeDone, becomeRetrying, later, settle}},
 		{on: onAnswers, when: someOutstanding, do: []action{removeDone}},
 		{on: onAnswers, when: asynchronousLeft, do: []action{removeDone, become(protocol.StatusAsyncCommitting), orderCommit, settle}},
-		{on: onAnswers, do: []action{removeDone, orderCommit}},
-		{on: onTick, when: due, do: []action{orderCommit}},
+		{on: onAnswers, do: []action{removeDone, awaitAnswers, orderCommit}},
+		{on: onTick, when: due, do: []action{awaitAnswers, orderCommit}},
 		{on: onTick},
 	}, reports, sagaReports),
 	rollingBack: concat([]transition{
@@ -73,8 +73,8 @@ var table = map[phase][]transition{
 		{on: onAnswers, when: hopeless, do: []action{removeDone, park, settle}},
 		{on: onAnswers, when: allDone, do: []action{finishAsDecided, settle}},
 		{on: onAnswers, when: failed, do: []action{removeDone, becomeRetrying, later, settle}},
-		{on: onAnswers, do: []action{removeDone, orderRollback}},
-		{on: onTick, when: due, do: []action{orderRollback}},
+		{on: onAnswers, do: []action{removeDone, awaitAnswers, orderRollback}},
+		{on: onTick, when: due, do: []action{awaitAnswers, orderRollback}},
 		{on: onTick},
 	}, reports, sagaReports),
 	parked: concat([]transition{
