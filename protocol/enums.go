@@ -210,7 +210,7 @@ func (v ExceptionCode) String() string { return nameOf(exceptionCodeNames, v) }
 
 func nameOf[T interface {
 	comparable
-	~int8 | ~uint8
+	~int8 | ~uint8 | ~int16
 }](names map[T]string, v T) string {
 	if name, ok := names[v]; ok {
 		return name

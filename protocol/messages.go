@@ -39,6 +39,43 @@ const (
 	TypeBatchResult          TypeCode = 121
 )
 
+var typeCodeNames = map[TypeCode]string{
+	TypeGlobalBegin:          "GlobalBegin",
+	TypeGlobalBeginResult:    "GlobalBeginResult",
+	TypeBranchCommit:         "BranchCommit",
+	TypeBranchCommitResult:   "BranchCommitResult",
+	TypeBranchRollback:       "BranchRollback",
+	TypeBranchRollbackResult: "BranchRollbackResult",
+	TypeGlobalCommit:         "GlobalCommit",
+	TypeGlobalCommitResult:   "GlobalCommitResult",
+	TypeGlobalRollback:       "GlobalRollback",
+	TypeGlobalRollbackResult: "GlobalRollbackResult",
+	TypeBranchRegister:       "BranchRegister",
+	TypeBranchRegisterResult: "BranchRegisterResult",
+	TypeBranchReport:         "BranchReport",
+	TypeBranchReportResult:   "BranchReportResult",
+	TypeGlobalStatus:         "GlobalStatus",
+	TypeGlobalStatusResult:   "GlobalStatusResult",
+	TypeGlobalReport:         "GlobalReport",
+	TypeGlobalReportResult:   "GlobalReportResult",
+	TypeGlobalLockQuery:      "GlobalLockQuery",
+	TypeGlobalLockResult:     "GlobalLockResult",
+	TypeMerged:               "Merged",
+	TypeMergedResult:         "MergedResult",
+	TypeRegisterTM:           "RegisterTM",
+	TypeRegisterTMResult:     "RegisterTMResult",
+	TypeRegisterRM:           "RegisterRM",
+	TypeRegisterRMResult:     "RegisterRMResult",
+	TypeUnregisterRM:         "UnregisterRM",
+	TypeUnregisterRMResult:   "UnregisterRMResult",
+	TypeUndoLogDelete:        "UndoLogDelete",
+	TypeHeartbeat:            "Heartbeat",
+	TypeBatchResult:          "BatchResult",
+}
+
+// String is the name of the constant without Type, or the number.
+func (v TypeCode) String() string { return nameOf(typeCodeNames, v) }
+
 // Message is one protocol message. The concrete types are the pointer types of
 // this package and nothing else.
 type Message interface {

@@ -6,9 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -179,7 +179,7 @@ func check(tb testing.TB, b []byte) {
 		tb.Fatalf("%x decodes to %+v, which is not encoded: %v", b, f, err)
 	}
 	back, err := frame.Decode(again)
-	if err != nil || fmt.Sprint(back) != fmt.Sprint(f) {
+	if err != nil || !reflect.DeepEqual(back, f) {
 		tb.Fatalf("%x decodes to %+v, then to %+v, %v", b, f, back, err)
 	}
 }

@@ -21,7 +21,7 @@ type coder struct {
 	encoding bool
 	b        []byte
 	pos      int    // decoding
-	text     string // decoding: b as a string, or empty
+	text     string // decoding: b as a string, once a text of a short b is read
 	inMerged bool
 	err      error
 }
@@ -153,11 +153,18 @@ func (c *coder) bytes(s *string, n int) {
 		c.fail(ErrInvalid, "a text of %d bytes", n)
 	default:
 		start := c.pos
-		if p := c.take(n); c.text != "" {
-			*s = c.text[start:c.pos]
-		} else {
-			*s = string(p)
+		p := c.take(n)
+		if len(p) == 0 {
+			return
 		}
+		if len(c.b) > sharedMax {
+			*s = string(p)
+			return
+		}
+		if c.text == "" {
+			c.text = string(c.b)
+		}
+		*s = c.text[start:c.pos]
 	}
 }
 

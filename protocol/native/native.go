@@ -45,7 +45,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s message type %d at byte %d: %v", e.Op, e.Type, e.Offset, e.Err)
+	return fmt.Sprintf("%s message type %v at byte %d: %v", e.Op, e.Type, e.Offset, e.Err)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -67,9 +67,6 @@ func Append(dst []byte, m protocol.Message) ([]byte, error) {
 // ErrTooLong or ErrInvalid.
 func Decode(body []byte) (protocol.Message, error) {
 	c := coder{b: body}
-	if len(body) <= sharedMax {
-		c.text = string(body)
-	}
 	m := c.next()
 	if c.err != nil {
 		e := &Error{Op: "decode", Offset: c.pos, Err: c.err}

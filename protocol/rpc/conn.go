@@ -101,19 +101,21 @@ func New(nc net.Conn, o Options) *Conn {
 // first cause counts; nil means that this side ended it on purpose. Bytes that
 // still wait are dropped: see Flush. Close waits for nothing.
 func (c *Conn) Close(cause error) {
+	err := ErrClosed
+	if cause != nil {
+		err = fmt.Errorf("%w: %w", ErrClosed, cause)
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return
+	first := c.err == nil
+	if first {
+		c.err = err
 	}
-	if cause == nil {
-		c.err = ErrClosed
-	} else {
-		c.err = fmt.Errorf("%w: %w", ErrClosed, cause)
+	c.mu.Unlock()
+	if first {
+		close(c.done)
+		// The error of closing a socket that is given up tells nothing.
+		_ = c.nc.Close()
 	}
-	close(c.done)
-	// The error of closing a socket that is given up tells nothing.
-	_ = c.nc.Close()
 }
 
 // Wait waits until the connection is closed and its goroutines have ended,

@@ -258,7 +258,7 @@ func TestForeignBytesCloseWithTheirCause(t *testing.T) {
 		{"protobuf", "dada0100000012001000020000000001 0000", ErrCodec, "codec 2 (protobuf); set seata.transport.serialization=seata"},
 		{"an unknown codec", "dada0100000012001000c80000000001 0000", ErrCodec, "codec 200 (unknown)"},
 		{"a compressor", "dada0100000012001000010100000001 0000", ErrCodec, "compressor 1 (gzip); set seata.transport.compressor=none"},
-		{"a body that ends early", "dada0100000013001000010000000005 000100", native.ErrTruncated, "message type 1, request id 5, codec 1"},
+		{"a body that ends early", "dada0100000013001000010000000005 000100", native.ErrTruncated, "message type GlobalBegin, request id 5, codec 1"},
 		{"no body", "dada0100000010001000010000000005", native.ErrTruncated, "message type 0"},
 		{"an unknown message", "dada0100000012001001010000000001 004d", native.ErrUnknownType, "77"},
 		{"an end within a header", "dada0100", io.ErrUnexpectedEOF, ""},

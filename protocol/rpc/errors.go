@@ -45,7 +45,7 @@ func (e *Error) Error() string {
 	if e.Sent {
 		sent = "it may have been sent"
 	}
-	return fmt.Sprintf("%s message type %d: %v; %s", e.Op, e.Type, e.Err, sent)
+	return fmt.Sprintf("%s %v: %v; %s", e.Op, e.Type, e.Err, sent)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -73,7 +73,7 @@ func (e *BodyError) Error() string {
 	if errors.Is(e.Err, ErrCodec) {
 		return fmt.Sprintf("request id %d: %v", e.RequestID, e.Err)
 	}
-	return fmt.Sprintf("message type %d, request id %d, codec %d: %v", e.Type, e.RequestID, e.Codec, e.Err)
+	return fmt.Sprintf("message type %v, request id %d, codec %d: %v", e.Type, e.RequestID, e.Codec, e.Err)
 }
 
 func (e *BodyError) Unwrap() error { return e.Err }

