@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -170,14 +169,4 @@ func TestHistogramIsWithinOnePercent(t *testing.T) {
 			t.Fatalf("%d µs is counted as %g", us, got)
 		}
 	})
-}
-
-func TestParseMetrics(t *testing.T) {
-	values, err := parseMetrics(strings.NewReader("# TYPE a counter\na{x=\"} 7\"} 2 1700000000\na{x=\"2\"} 3\nb 1e3\n\n"))
-	require.NoError(t, err)
-	require.Equal(t, map[string]float64{"a": 5, "b": 1000}, values)
-	for _, bad := range []string{"a", "a{", "a x", "<html>"} {
-		_, err := parseMetrics(strings.NewReader(bad))
-		require.Error(t, err, bad)
-	}
 }

@@ -61,7 +61,9 @@ func Rooms() []Room {
 		{"client/naming", false, "finding coordinators: static list", nil},
 		{"client/http", false, "carries the XID over net/http", []string{"protocol/xid"}},
 
-		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures", []string{"protocol/rpc"}},
+		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
+			[]string{"protocol/rpc", "internal/promtext"}},
+		{"internal/promtext", false, "reads what a server publishes for Prometheus", nil},
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/tidy", false, "the tree's own test", nil},
 		{"cmd/qiao", false, "wiring only: a file for each subcommand", []string{"*"}},
