@@ -3,11 +3,16 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // MaxLocksPerBranch caps the rows one registration may lock.
 const MaxLocksPerBranch = 1_000_000
+
+// maxRowKeyBytes caps the names of one branch's rows: a long resource id times
+// many rows must not take the coordinator's memory.
+const maxRowKeyBytes = 256 << 20
 
 // ErrBadLockKey reports a lock key that does not have the form
 // "table:pk,pk;table2:pk". The caller's registration is at fault.
@@ -24,6 +29,16 @@ func NewRowKey(resource, table, pk string) RowKey {
 	return RowKey(resource + rowKeySeparator + table + rowKeySeparator + pk)
 }
 
+// AppendRowKey appends the bytes of NewRowKey to dst, for look-ups that need no
+// string of their own.
+func AppendRowKey(dst []byte, resource, table, pk string) []byte {
+	dst = append(dst, resource...)
+	dst = append(dst, rowKeySeparator...)
+	dst = append(dst, table...)
+	dst = append(dst, rowKeySeparator...)
+	return append(dst, pk...)
+}
+
 // Split undoes NewRowKey.
 func (k RowKey) Split() (resource, table, pk string) {
 	resource, rest, _ := strings.Cut(string(k), rowKeySeparator)
@@ -35,33 +50,92 @@ func (k RowKey) Split() (resource, table, pk string) {
 // once. It splits as the Java server does (";", then the first ":", then ",").
 // The error wraps ErrBadLockKey.
 func RowKeys(resource, lockKey string) ([]RowKey, error) {
-	if lockKey == "" {
+	var c rowCollector
+	if err := EachRow(lockKey, c.count); err != nil {
+		return nil, err
+	}
+	if c.rows == 0 {
 		return nil, nil
 	}
-	var keys []RowKey
-	seen := make(map[RowKey]struct{})
+	size := c.size + c.rows*(len(resource)+2*len(rowKeySeparator))
+	if size > maxRowKeyBytes {
+		return nil, fmt.Errorf("%w: the names of %d rows take %d bytes, at most %d are allowed", ErrBadLockKey, c.rows, size, maxRowKeyBytes)
+	}
+	c.resource = resource
+	c.keys = make([]RowKey, 0, c.rows)
+	c.text.Grow(size)
+	if c.rows > fewRows {
+		c.seen = make(map[RowKey]struct{}, c.rows)
+	}
+	return c.keys, EachRow(lockKey, c.add)
+}
+
+// EachRow calls f with each row that the lock key names, in its order,
+// repetitions included, until f fails. The error is f's or wraps ErrBadLockKey.
+func EachRow(lockKey string, f func(table, pk string) error) error {
+	if lockKey == "" {
+		return nil
+	}
 	for group := range strings.SplitSeq(lockKey, ";") {
 		if group == "" {
 			continue
 		}
 		table, pks, ok := strings.Cut(group, ":")
 		if !ok || table == "" {
-			return nil, fmt.Errorf("%w: %.80q names no table; want table:pk,pk;table2:pk", ErrBadLockKey, group)
+			return fmt.Errorf("%w: %.80q names no table; want table:pk,pk;table2:pk", ErrBadLockKey, group)
 		}
 		for pk := range strings.SplitSeq(pks, ",") {
 			if pk == "" {
-				return nil, fmt.Errorf("%w: table %q has an empty primary key", ErrBadLockKey, table)
+				return fmt.Errorf("%w: table %q has an empty primary key", ErrBadLockKey, table)
 			}
-			key := NewRowKey(resource, table, pk)
-			if _, dup := seen[key]; dup {
-				continue
+			if err := f(table, pk); err != nil {
+				return err
 			}
-			if len(keys) == MaxLocksPerBranch {
-				return nil, fmt.Errorf("%w: more than %d rows in one branch", ErrBadLockKey, MaxLocksPerBranch)
-			}
-			seen[key] = struct{}{}
-			keys = append(keys, key)
 		}
 	}
-	return keys, nil
+	return nil
+}
+
+// fewRows is the number up to which comparing rows is cheaper than hashing.
+const fewRows = 8
+
+// rowCollector gathers row keys in one string: nearly every branch has one or
+// two rows, and the store keeps each key as long as the lock.
+type rowCollector struct {
+	rows, size int
+	resource   string
+	text       strings.Builder
+	keys       []RowKey
+	seen       map[RowKey]struct{}
+}
+
+func (c *rowCollector) count(table, pk string) error {
+	if c.rows == MaxLocksPerBranch {
+		return fmt.Errorf("%w: more than %d rows in one branch", ErrBadLockKey, MaxLocksPerBranch)
+	}
+	c.rows++
+	c.size += len(table) + len(pk)
+	return nil
+}
+
+func (c *rowCollector) add(table, pk string) error {
+	start := c.text.Len()
+	c.text.WriteString(c.resource)
+	c.text.WriteString(rowKeySeparator)
+	c.text.WriteString(table)
+	c.text.WriteString(rowKeySeparator)
+	c.text.WriteString(pk)
+	// The builder was grown to the full size: earlier keys stay where they are.
+	key := RowKey(c.text.String()[start:])
+	if c.seen == nil {
+		if !slices.Contains(c.keys, key) {
+			c.keys = append(c.keys, key)
+		}
+		return nil
+	}
+	if _, dup := c.seen[key]; !dup {
+		c.seen[key] = struct{}{}
+		c.keys = append(c.keys, key)
+	}
+	return nil
 }

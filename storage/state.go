@@ -119,10 +119,11 @@ type Batch struct {
 }
 
 // Then is the one batch that does what b and next do in turn, where next was
-// computed from the state that b leads to. Neither is changed.
+// computed from the state that b leads to. Neither is changed. After a batch
+// that releases all locks none may add a branch: its locks would go too.
 func (b *Batch) Then(next *Batch) *Batch {
 	both := *b
-	both.At = next.At
+	both.At = max(b.At, next.At)
 	if next.Global != nil {
 		both.Global = next.Global
 	}
@@ -153,6 +154,9 @@ var ErrInvalidBatch = errors.New("batch contradicts the state")
 func (s State) Apply(b *Batch) (State, error) {
 	if s.Finished() || s.Revision != b.Revision {
 		return s, ErrMoved
+	}
+	if s.Revision > 0 && s.XID != b.XID {
+		return s, fmt.Errorf("%w: a batch of %s applied to %s", ErrInvalidBatch, b.XID, s.XID)
 	}
 	if s.Revision == 0 && b.Global == nil {
 		return s, fmt.Errorf("%w: %s: the first batch has no global record", ErrInvalidBatch, b.XID)
@@ -226,6 +230,9 @@ func (b *Batch) branches(old []Branch) ([]Branch, error) {
 			return nil, err
 		}
 		branches = slices.Delete(branches, i, i+1)
+	}
+	if len(branches) == 0 {
+		return nil, nil
 	}
 	return branches, nil
 }
