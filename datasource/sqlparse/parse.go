@@ -29,6 +29,9 @@ func Parse(d schema.Dialect, sql string) (*Statement, error) {
 	if err != nil {
 		return nil, err
 	}
+	if st.Table == "" && st.Kind != Read && st.Kind != Local {
+		return nil, fmt.Errorf("%w: the table's name is empty", ErrSyntax)
+	}
 	return st, nil
 }
 
