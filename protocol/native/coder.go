@@ -136,7 +136,8 @@ func (c *coder) cut16(s *string) {
 	}
 }
 
-// str32 codes a text with a length of 4 bytes.
+// str32 codes a text with a length of 4 bytes. They cannot overflow: a body of
+// that length fits no frame.
 func (c *coder) str32(s *string) {
 	n := int32(len(*s))
 	c.int32(&n)

@@ -2,7 +2,6 @@ package native
 
 import (
 	"encoding/binary"
-	"math"
 
 	"github.com/qiao-tx/qiao/protocol"
 )
@@ -61,12 +60,7 @@ func (c *coder) appendMerged(messages []protocol.Message, ids *[]int32, rule idR
 			c.int32(&id)
 		}
 	}
-	n := len(c.b) - start - 4
-	if n > math.MaxInt32 {
-		c.fail(ErrTooLong, "%d bytes of merged messages", n)
-		return
-	}
-	binary.BigEndian.PutUint32(c.b[start:], uint32(n))
+	binary.BigEndian.PutUint32(c.b[start:], uint32(len(c.b)-start-4))
 }
 
 func (c *coder) readMerged(messages *[]protocol.Message, ids *[]int32, rule idRule) {

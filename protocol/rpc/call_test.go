@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,4 +220,36 @@ func TestRequestIDsStartAtOneStayPositiveAndSkipThoseInUse(t *testing.T) {
 	assert.Equal(t, int32(3), c.nextID())
 	c = &Conn{}
 	assert.Equal(t, int32(1), c.nextID())
+}
+
+// Whatever is under way when a connection closes: no call is lost, none ends
+// twice, and none hangs.
+func TestEveryCallEndsOnceWhenTheConnectionClosesAnyTime(t *testing.T) {
+	for round := range 20 {
+		client, server := newPair(t, Options{}, Options{Handler: beginner})
+		closing := client
+		if round%2 == 0 {
+			closing = server
+		}
+		var begun, ended atomic.Int64
+		var callers sync.WaitGroup
+		ctx := testContext(t)
+		for range 8 {
+			callers.Go(func() {
+				for client.Err() == nil {
+					begun.Add(2)
+					client.Go(&protocol.GlobalBegin{}, time.Minute, func(protocol.Message, error) { ended.Add(1) })
+					if _, err := client.Call(ctx, &protocol.GlobalBegin{}, nil); err != nil {
+						assert.ErrorIs(t, err, ErrClosed)
+					}
+					if ended.Add(1) > int64(100*round) {
+						closing.Close(nil)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		client.Wait()
+		assert.Equal(t, begun.Load(), ended.Load())
+	}
 }
