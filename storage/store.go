@@ -75,7 +75,7 @@ type Store interface {
 	ScanLocks(ctx context.Context, f func(RowKey, Lock) bool) error
 
 	// LastID is the latest transaction or branch id ever applied, by LaterID; 0
-	// when none. New ids must have a sequence above its own: the highest number
+	// when none. New ids must have a sequence above its own. The highest number
 	// would not do, as it is always that of the node with the highest worker id.
 	LastID(ctx context.Context) (int64, error)
 
