@@ -129,7 +129,7 @@ func mysqlLiteral(v *driver.ValueExpr) Value {
 	switch literal := v.GetValue().(type) {
 	case nil:
 		return Value{Kind: ValueNull}
-	case int64, uint64, float64, string, []byte:
+	case int64, uint64, float64, string:
 		return Value{Kind: ValueLiteral, Literal: literal}
 	case *driver.MyDecimal:
 		return Value{Kind: ValueLiteral, Literal: literal.String()}

@@ -116,10 +116,10 @@ func mysqlOther(node ast.StmtNode) (Kind, error) {
 		return 0, refuse("transaction control as text", remedyTx)
 	case *ast.SetStmt:
 		return Local, checkSet(n)
-	case ast.DDLNode:
-		return 0, refuse("DDL commits the local transaction implicitly", remedyOutside)
 	case *ast.LockTablesStmt, *ast.UnlockTablesStmt:
 		return 0, refuse("LOCK TABLES commits the local transaction implicitly", remedyOutside)
+	case ast.DDLNode:
+		return 0, refuse("DDL commits the local transaction implicitly", remedyOutside)
 	case *ast.CallStmt:
 		return 0, refuse("CALL: what a procedure changes is not known", "write its statements out")
 	case *ast.LoadDataStmt:

@@ -54,7 +54,7 @@ const (
 type Value struct {
 	Kind  ValueKind
 	Param int
-	// Literal is an int64, uint64, float64, string or []byte; a decimal is a string.
+	// Literal is an int64, uint64, float64 or string; MySQL's decimals are strings.
 	Literal any
 }
 
@@ -77,7 +77,7 @@ type Statement struct {
 	// them, rows may tie, and a repeated LIMIT may mean other rows.
 	OrderColumns []string
 
-	// Set lists the columns an UPDATE assigns, or an upsert's update part does.
+	// Set lists the columns an UPDATE assigns.
 	Set []string
 
 	// Columns of an INSERT; nil when the statement lists none (then the
