@@ -59,7 +59,7 @@ var (
 	hopeless = &condition{"a branch can never obey", func(st *step) bool { return st.digest.hopeless }}
 	failed   = &condition{"a branch has to be asked again", func(st *step) bool { return st.digest.failed }}
 	allDone  = &condition{"no branch is left", func(st *step) bool {
-		return st.digest.sagaDone || !st.digest.failed && st.digest.rest == 0
+		return st.digest.sagaDone || st.digest.rest == 0 && !isSaga(&st.s)
 	}}
 	someOutstanding = &condition{"asynchronous answers are outstanding", func(st *step) bool {
 		return st.s.Global.Status == protocol.StatusAsyncCommitting

@@ -54,7 +54,7 @@ func digestAnswers(st *step, e Answers) digest {
 		case branchAgain:
 			d.failed = true
 		}
-		reasons = append(reasons, fmt.Sprintf("branch %d: %s %s", a.BranchID, a.Status, a.Reason))
+		reasons = append(reasons, strings.TrimSpace(fmt.Sprintf("branch %d: %s %s", a.BranchID, a.Status, a.Reason)))
 	}
 	d.count(st)
 	d.evidence = strings.Join(reasons, "; ")

@@ -8,12 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the tests compare with instead of comparing")
+// rewriting: what the tests compare with is to be written, not compared. The
+// flag is datadriven's.
+func rewriting() bool { return flag.Lookup("rewrite").Value.String() == "true" }
 
 // The document that people read must be the table that runs.
 func TestDocumentIsPrintedFromTheTable(t *testing.T) {
 	const path = "../../docs/states.md"
-	if *rewrite {
+	if rewriting() {
 		require.NoError(t, os.WriteFile(path, []byte(Document()), 0o644))
 	}
 	written, err := os.ReadFile(path)

@@ -15,7 +15,7 @@ type transition struct {
 // condition match is taken.
 var table = map[phase][]transition{
 	absent: {
-		{on: onBegin, do: []action{open, reply}},
+		{on: onBegin, do: []action{open, replyAfter}},
 		{on: onRegister, do: []action{refuseUnknown}},
 		{on: onReport, do: []action{refuseUnknown}},
 		{on: onCommit, do: []action{reply}},
