@@ -2,6 +2,7 @@ package meta_test
 
 import (
 	"database/sql"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -45,11 +46,11 @@ func TestMySQLTypesAreThoseThatJavaWrote(t *testing.T) {
 func TestMySQLTypesBeyondTheCaptures(t *testing.T) {
 	db := openMariaDB(t, `CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, utiny TINYINT(1) UNSIGNED, small SMALLINT, medium MEDIUMINT,
 		y YEAR, s SET('x','y'), tt TINYTEXT, mt MEDIUMTEXT, lt LONGTEXT, tb TINYBLOB, mb MEDIUMBLOB, lb LONGBLOB, b BINARY(4),
-		c CHAR(3), bit1 BIT, g GEOMETRY, u UUID)`)
+		c CHAR(3), bit1 BIT, g GEOMETRY, p POINT)`)
 	table, err := meta.New(schema.MySQL).Table(t.Context(), db, "", "t")
 	require.NoError(t, err)
 	want := map[string]int{"id": 4, "utiny": -6, "small": 5, "medium": 4, "y": 91, "s": 1, "tt": 12, "mt": -1, "lt": -1,
-		"tb": -3, "mb": -4, "lb": -4, "b": -2, "c": 1, "bit1": -7, "g": -2, "u": 1111}
+		"tb": -3, "mb": -4, "lb": -4, "b": -2, "c": 1, "bit1": -7, "g": -2, "p": -2}
 	got := map[string]int{}
 	for _, c := range table.Columns {
 		got[c.Name] = c.JDBCType
@@ -61,7 +62,7 @@ func TestMySQLColumnProperties(t *testing.T) {
 	db := openMariaDB(t, `CREATE TABLE Orders (
 		b VARCHAR(10) COLLATE utf8mb4_bin, a VARCHAR(10) COLLATE utf8mb4_general_ci, id INT UNSIGNED AUTO_INCREMENT,
 		qty INT NOT NULL DEFAULT (1 + 1), twice INT AS (qty * 2) STORED, half INT AS (qty / 2) VIRTUAL,
-		secret INT INVISIBLE, changed TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
+		changed TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
 		PRIMARY KEY (id, a, b), KEY (qty))`)
 	table, err := meta.New(schema.MySQL).Table(t.Context(), db, "", "Orders")
 	require.NoError(t, err)
@@ -74,7 +75,6 @@ func TestMySQLColumnProperties(t *testing.T) {
 			{Name: "qty", JDBCType: 4, DatabaseType: "int(11)"},
 			{Name: "twice", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Generated: true},
 			{Name: "half", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Generated: true},
-			{Name: "secret", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Hidden: true},
 			{Name: "changed", JDBCType: 93, DatabaseType: "timestamp(3)", OnUpdate: true},
 		},
 		PrimaryKey: []string{"id", "a", "b"},
@@ -85,16 +85,46 @@ func TestMySQLRefusals(t *testing.T) {
 	db := openMariaDB(t,
 		"CREATE TABLE bare (id INT, UNIQUE (id))",
 		"CREATE TABLE t (id INT PRIMARY KEY)",
-		"CREATE VIEW v AS SELECT id FROM t",
-		"CREATE SEQUENCE s")
+		"CREATE VIEW v AS SELECT id FROM t")
 	cache := meta.New(schema.MySQL)
 	for name, want := range map[string]error{
-		"bare": meta.ErrNoPrimaryKey, "v": meta.ErrNotATable, "s": meta.ErrNotATable, "absent": meta.ErrNoTable,
+		"bare": meta.ErrNoPrimaryKey, "v": meta.ErrNotATable, "absent": meta.ErrNoTable,
 	} {
 		_, err := cache.Table(t.Context(), db, "", name)
 		require.ErrorIs(t, err, want)
 		assert.ErrorContains(t, err, "table "+name+":")
 	}
+}
+
+// What only MariaDB has, or has under this name.
+func TestMariaDBPeculiarities(t *testing.T) {
+	db := openMariaDB(t)
+	var version string
+	require.NoError(t, db.QueryRow("SELECT VERSION()").Scan(&version))
+	if !strings.Contains(version, "MariaDB") {
+		return // the suites also run on MySQL, which knows none of this
+	}
+	for _, ddl := range []string{
+		"CREATE TABLE t (id UUID PRIMARY KEY, secret INT INVISIBLE, seen INT)",
+		"CREATE TABLE versioned (id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
+		"CREATE SEQUENCE s",
+	} {
+		_, err := db.Exec(ddl)
+		require.NoError(t, err, ddl)
+	}
+	cache := meta.New(schema.MySQL)
+	table, err := cache.Table(t.Context(), db, "", "t")
+	require.NoError(t, err)
+	assert.Equal(t, []schema.Column{
+		{Name: "id", JDBCType: 1111, DatabaseType: "uuid"},
+		{Name: "secret", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Hidden: true},
+		{Name: "seen", JDBCType: 4, DatabaseType: "int(11)", Nullable: true},
+	}, table.Columns)
+	assert.Equal(t, []string{"id", "seen"}, table.InsertColumns())
+	_, err = cache.Table(t.Context(), db, "", "versioned")
+	assert.NoError(t, err)
+	_, err = cache.Table(t.Context(), db, "", "s")
+	assert.ErrorIs(t, err, meta.ErrNotATable)
 }
 
 // The server of the tests keeps names apart by case: a table in other letters
