@@ -1,0 +1,316 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/server/coordinator"
+	"github.com/qiao-tx/qiao/server/txn"
+	"github.com/qiao-tx/qiao/storage"
+)
+
+// The times of the simulated coordinators are short, so that a run sees many
+// time-outs and retries.
+var machine = txn.Machine{AnswerMillis: 4_000, RetryMillis: 200, RetryMaxMillis: 2_000}
+
+const (
+	answerTimeout = 2 * time.Second
+	callerTimeout = 3 * time.Second
+	pollEvery     = 250 * time.Millisecond
+)
+
+// node is one coordinator process over the store that all nodes share. A crash
+// loses everything but the store.
+type node struct {
+	w       *world
+	index   int
+	address string
+	mutant  Mutant
+	// life numbers the process's starts. What an earlier life left behind (a
+	// task, an answer on its way) finds another number and does nothing.
+	life  int
+	up    bool
+	tasks []*task
+	// skew is how far the clock is off; bootSkew what would make it show the
+	// time of the last start again.
+	skew     time.Duration
+	bootedAt time.Time
+
+	coordinator *coordinator.Coordinator
+}
+
+func newNode(w *world, index int, m Mutant) *node {
+	return &node{w: w, index: index, address: fmt.Sprintf("10.0.0.%d:8091", index+1), mutant: m}
+}
+
+func (n *node) clock() time.Time { return epoch.Add(n.w.now + n.skew) }
+
+// start boots the process.
+func (n *node) start() {
+	n.life++
+	life := n.life
+	n.bootedAt = n.clock()
+	n.w.logf("node %d starts life %d, clock off by %s", n.index, life, n.skew)
+	n.spawn(func() {
+		c, err := coordinator.New(context.Background(), coordinator.Config{
+			Store:      n.store(life),
+			Dispatcher: &dispatcher{n: n, life: life},
+			Address:    n.address, WorkerID: n.index, Machine: machine,
+			Clock: n.clock,
+			Spawn: func(f func()) {
+				if n.life == life {
+					n.spawn(f)
+				}
+			},
+			AnswerTimeout: answerTimeout, CallerTimeout: callerTimeout,
+			OrdersInFlight: 4, OrdersQueued: 16,
+		})
+		if err == nil {
+			err = c.Resume(context.Background())
+		}
+		switch {
+		case n.life != life:
+		case err != nil:
+			n.w.logf("node %d does not start: %v", n.index, err)
+			n.w.after(0, func() {
+				if n.life == life {
+					n.crash()
+				}
+			})
+		default:
+			n.up, n.coordinator = true, c
+			n.poll(life)
+		}
+	})
+}
+
+// poll stands in for the ticker of the due-loop.
+func (n *node) poll(life int) {
+	n.w.after(n.w.between(pollEvery/2, pollEvery), func() {
+		if n.life != life {
+			return
+		}
+		c := n.coordinator
+		n.spawn(func() {
+			if err := c.Poll(context.Background()); err != nil {
+				n.w.logf("node %d cannot poll: %v", n.index, err)
+			}
+			n.poll(life)
+		})
+	})
+}
+
+// crash kills the process. It comes back after a while, perhaps with its clock
+// set back to the very moment of its last start.
+func (n *node) crash() {
+	n.w.logf("node %d crashes", n.index)
+	n.life++
+	n.up, n.coordinator = false, nil
+	n.kill()
+	life := n.life
+	n.w.after(n.w.between(50*time.Millisecond, 2*time.Second), func() {
+		if n.life != life {
+			return
+		}
+		if n.w.plan.MaxSkew > 0 && n.w.chance(0.3) {
+			n.skew = n.bootedAt.Sub(epoch.Add(n.w.now))
+		}
+		n.start()
+	})
+}
+
+func (n *node) jumpClock() {
+	n.skew = n.w.between(-n.w.plan.MaxSkew, n.w.plan.MaxSkew)
+	n.w.logf("node %d: clock off by %s", n.index, n.skew)
+}
+
+// request carries a client's message to the node and the answers, of which
+// there may be several or none, back.
+func (n *node) request(r request, answer func(protocol.Message, map[string]string)) {
+	n.w.deliver(r.once, func() {
+		if !n.up {
+			return
+		}
+		life := n.life
+		n.coordinator.Handle(r.from, r.message, n.mutant.head(r.head), func(m protocol.Message, head map[string]string) {
+			if n.life != life {
+				return
+			}
+			m = n.mutant.answer(m, head)
+			n.w.logf("node %d answers %T%+v with %+v", n.index, r.message, r.message, m)
+			n.w.truth.answered(r, m)
+			n.w.deliver(true, func() { answer(m, head) })
+		})
+	})
+}
+
+// request is a message of a client with what belongs to it.
+type request struct {
+	from    coordinator.Caller
+	message protocol.Message
+	head    map[string]string
+	once    bool
+}
+
+// store is the way of one life to the store that all share.
+func (n *node) store(life int) storage.Store {
+	var s storage.Store = n.w.truth
+	if n.mutant != NoMutant {
+		s = &brokenStore{Store: s, w: n.w, mutant: n.mutant}
+	}
+	s = &distantStore{Store: s, n: n, life: life}
+	if n.mutant == EffectsBeforePersist {
+		s = &hastyStore{Store: s, n: n}
+	}
+	return s
+}
+
+var (
+	errUnknownOutcome = errors.New("the connection to the store broke: outcome unknown")
+	errCrashed        = errors.New("this process has crashed")
+)
+
+// distantStore parks the task at every call, fails now and then, and, when the
+// node crashes meanwhile, leaves it to the seed whether the call was carried out.
+type distantStore struct {
+	storage.Store
+	n    *node
+	life int
+}
+
+// arrives tells whether a call gets to the store, and with which error it
+// returns otherwise.
+func (s *distantStore) arrives() error {
+	w := s.n.w
+	w.park()
+	switch {
+	case s.n.life != s.life && w.rng.IntN(2) == 0:
+		return errCrashed
+	case w.chance(w.plan.StoreRefuses):
+		return storage.ErrUnavailable
+	case w.chance(w.plan.StoreFails / 2):
+		return errUnknownOutcome
+	}
+	return nil
+}
+
+// returns tells whether the answer gets back.
+func (s *distantStore) returns() error {
+	w := s.n.w
+	w.park()
+	switch {
+	case s.n.life != s.life:
+		return errCrashed
+	case w.chance(w.plan.StoreFails / 2):
+		return errUnknownOutcome
+	}
+	return nil
+}
+
+func (s *distantStore) Load(ctx context.Context, xid string) (storage.State, error) {
+	if err := s.arrives(); err != nil {
+		return storage.State{}, err
+	}
+	state, err := s.Store.Load(ctx, xid)
+	if lost := s.returns(); lost != nil {
+		return storage.State{}, lost
+	}
+	return state, err
+}
+
+func (s *distantStore) Apply(ctx context.Context, b *storage.Batch) error {
+	if err := s.arrives(); err != nil {
+		return err
+	}
+	if b.Finish == nil && (b.Revision == 0 || len(b.Add) > 0) && s.n.w.chance(s.n.w.plan.StoreRefuses) {
+		return storage.ErrFull
+	}
+	err := s.Store.Apply(ctx, b)
+	if lost := s.returns(); lost != nil {
+		return lost
+	}
+	return err
+}
+
+func (s *distantStore) CheckLocks(ctx context.Context, xid string, rows []storage.RowKey) error {
+	if err := s.arrives(); err != nil {
+		return err
+	}
+	return s.Store.CheckLocks(ctx, xid, rows)
+}
+
+func (s *distantStore) Due(ctx context.Context, now int64, limit int) ([]string, error) {
+	if err := s.arrives(); err != nil {
+		return nil, err
+	}
+	due, err := s.Store.Due(ctx, now, limit)
+	return slices.Clone(due), errors.Join(err, s.returns())
+}
+
+func (s *distantStore) Scan(ctx context.Context, after int64, f func(storage.State) bool) error {
+	if err := s.arrives(); err != nil {
+		return err
+	}
+	return s.Store.Scan(ctx, after, f)
+}
+
+func (s *distantStore) LastID(ctx context.Context) (int64, error) {
+	if err := s.arrives(); err != nil {
+		return 0, err
+	}
+	return s.Store.LastID(ctx)
+}
+
+// dispatcher is the way of one life's orders to the resource managers.
+type dispatcher struct {
+	n    *node
+	life int
+}
+
+var errNoAnswer = errors.New("no answer in time")
+
+// Send implements coordinator.Dispatcher.
+func (d *dispatcher) Send(resourceID, _ string, _ bool, order protocol.Message,
+	timeout time.Duration, done func(protocol.Message, error)) {
+	n, w := d.n, d.n.w
+	if n.life != d.life {
+		return
+	}
+	w.logf("node %d orders %T%+v", n.index, order, order)
+	w.truth.ordered(order)
+	open := true
+	finish := func(m protocol.Message, err error) {
+		if open && n.life == d.life {
+			open = false
+			done(m, err)
+		}
+	}
+	w.after(timeout, func() { finish(nil, errNoAnswer) })
+	order, forged := n.mutant.order(order)
+	if forged != nil {
+		w.deliver(true, func() { finish(forged, nil) })
+		return
+	}
+	p := w.participant(resourceID)
+	w.deliver(false, func() {
+		if p == nil || !p.running() {
+			return
+		}
+		m := p.obey(order)
+		w.logf("%s answers %+v", resourceID, m)
+		w.deliver(false, func() { finish(m, nil) })
+	})
+}
+
+func (w *world) participant(resourceID string) participant {
+	for _, p := range w.participants {
+		if p.resource() == resourceID {
+			return p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// plan is what kind of world a seed makes. Each seed draws its own mix, so that
+// some worlds have one fault in plenty and others none.
+type plan struct {
+	Nodes, Databases, Actions int
+	// Rows of each database; few rows make many lock conflicts.
+	Rows, Transactions int
+	// Faults last this long.
+	Trouble time.Duration
+	// Probabilities per message.
+	Loss, Duplicate, Late float64
+	// Probabilities per call of the store: it is slow, it fails with the
+	// outcome unknown, it refuses.
+	SlowStore, StoreFails, StoreRefuses float64
+	// Probability that a resource manager answers an order with nonsense.
+	Nonsense float64
+	// Mean times between crashes of a node and of a resource manager, and
+	// between jumps of a node's clock; 0 means none.
+	NodeCrash, ParticipantCrash, ClockJump time.Duration
+	// MaxSkew is how far a node's clock may be off.
+	MaxSkew time.Duration
+}
+
+func newPlan(rng *rand.Rand) plan {
+	oneOf := func(values ...float64) float64 { return values[rng.IntN(len(values))] }
+	every := func(values ...time.Duration) time.Duration { return values[rng.IntN(len(values))] }
+	return plan{
+		Nodes:        1 + rng.IntN(3),
+		Databases:    1 + rng.IntN(2),
+		Actions:      1 + rng.IntN(2),
+		Rows:         1 + rng.IntN(8),
+		Transactions: 5 + rng.IntN(30),
+		Trouble:      time.Duration(4+rng.IntN(10)) * time.Second,
+
+		Loss:      oneOf(0, 0, 0.01, 0.1),
+		Duplicate: oneOf(0, 0, 0.03, 0.2),
+		Late:      oneOf(0, 0, 0.01, 0.1),
+
+		SlowStore:    oneOf(0, 0, 0.01, 0.05),
+		StoreFails:   oneOf(0, 0, 0.01, 0.03),
+		StoreRefuses: oneOf(0, 0, 0.02),
+		Nonsense:     oneOf(0, 0, 0.05, 0.2),
+
+		NodeCrash:        every(0, 0, 15*time.Second, 5*time.Second),
+		ParticipantCrash: every(0, 0, 15*time.Second, 5*time.Second),
+		ClockJump:        every(0, 3*time.Second),
+		MaxSkew:          every(0, 0, 500*time.Millisecond, 5*time.Second),
+	}
+}

@@ -1,0 +1,283 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/server/txn"
+	"github.com/qiao-tx/qiao/storage"
+)
+
+// decision is which way a transaction went.
+type decision uint8
+
+const (
+	undecided decision = iota
+	commit
+	rollback
+)
+
+func (d decision) String() string { return [...]string{"undecided", "commit", "rollback"}[d] }
+
+// truth stands before the store of all nodes and follows what becomes durable.
+// Every Batch is checked against what came before it and against what really
+// happened at the participants; every answer and order against what is durable.
+type truth struct {
+	storage.Store
+	w       *world
+	records map[string]*record
+	// ids are all that were ever stored, with the XID they belong to.
+	ids map[int64]string
+}
+
+// record is what became of one transaction.
+type record struct {
+	state    storage.State
+	decision decision
+	// asked: a client wanted this decision.
+	asked [3]bool
+	// branches are all that were ever registered.
+	branches map[int64]storage.Branch
+}
+
+func newTruth(w *world, s storage.Store) *truth {
+	return &truth{Store: s, w: w, records: make(map[string]*record), ids: make(map[int64]string)}
+}
+
+// Apply implements storage.Store.
+func (t *truth) Apply(ctx context.Context, b *storage.Batch) error {
+	err := t.Store.Apply(ctx, b)
+	t.w.logf("store: %s@%d %s: %v", b.XID, b.Revision, describe(b), err)
+	if err == nil {
+		t.applied(b)
+	}
+	return err
+}
+
+// applied checks a Batch that has become durable.
+func (t *truth) applied(b *storage.Batch) {
+	r := t.records[b.XID]
+	if r == nil && b.Global == nil {
+		t.w.violate("store", "%s: applied without a beginning", b.XID)
+		return
+	}
+	if r == nil {
+		r = &record{branches: make(map[int64]storage.Branch)}
+		t.records[b.XID] = r
+		t.used(b.Global.ID, b.XID)
+	}
+	before := r.state
+	after, err := before.Apply(b)
+	if err != nil {
+		t.w.violate("store", "%s: applied what does not follow from revision %d: %v", b.XID, before.Revision, err)
+		return
+	}
+	r.state = after
+	for _, branch := range b.Add {
+		t.added(r, b, branch)
+	}
+	t.decided(r, b)
+	for i := range before.Branches {
+		if branch := before.Branches[i]; after.Branch(branch.ID) == nil {
+			t.removed(r, b, &branch)
+		}
+	}
+	t.checkLocks(r, &before)
+}
+
+func (t *truth) used(id int64, xid string) {
+	if other, dup := t.ids[id]; dup {
+		t.w.violate("I8", "id %d of %s was used before, by %s", id, xid, other)
+	}
+	t.ids[id] = xid
+}
+
+func (t *truth) added(r *record, b *storage.Batch, branch storage.Branch) {
+	t.used(branch.ID, b.XID)
+	if r.decision != undecided {
+		t.w.violate("I1", "%s: branch %d was registered after the decision to %s", b.XID, branch.ID, r.decision)
+	}
+	for _, other := range r.branches {
+		if other.RequestKey == branch.RequestKey && branch.RequestKey != "" {
+			t.w.violate("I14", "%s: one registration made the branches %d and %d", b.XID, other.ID, branch.ID)
+		}
+	}
+	r.branches[branch.ID] = branch
+}
+
+// decided follows the decision, which may be taken once.
+func (t *truth) decided(r *record, b *storage.Batch) {
+	now := decisionOf(txn.Status(&r.state))
+	if now == r.decision {
+		return
+	}
+	if r.decision != undecided {
+		t.w.violate("I1", "%s: decided to %s, now %s", b.XID, r.decision, txn.Status(&r.state))
+	}
+	r.decision = now
+	switch overdue := b.At >= r.state.Global.Deadline(); {
+	case now == commit && !r.asked[commit]:
+		t.w.violate("I1", "%s: committed though nobody asked for it", b.XID)
+	case now == commit && overdue:
+		t.w.violate("I7", "%s: committed after its time-out", b.XID)
+	case now == rollback && !r.asked[rollback] && !overdue:
+		t.w.violate("I13", "%s: rolled back before its time-out though nobody asked for it", b.XID)
+	}
+}
+
+// removed checks that a branch is forgotten, and its locks with it, only when
+// its participant has done what was decided.
+func (t *truth) removed(r *record, batch *storage.Batch, b *storage.Branch) {
+	status := b.Status
+	for _, c := range batch.Change {
+		if c.ID == b.ID {
+			status = c.Status
+		}
+	}
+	if status == protocol.BranchPhaseOneFailed {
+		return
+	}
+	p := t.w.participant(b.ResourceID)
+	if did := p.outcome(b.ID); did != r.decision {
+		t.w.violate("I2", "%s: branch %d of %s is forgotten, decided is %s, its participant did %s",
+			batch.XID, b.ID, b.ResourceID, r.decision, did)
+	}
+}
+
+// checkLocks checks I4 after a Batch: a commit releases everything at once, a
+// rollback nothing that is not rolled back (removed checks when that may go).
+func (t *truth) checkLocks(r *record, before *storage.State) {
+	for i := range r.state.Branches {
+		b := &r.state.Branches[i]
+		if r.decision == commit && b.Locked {
+			t.w.violate("I4", "%s: commit is decided, branch %d still holds its locks", r.state.XID, b.ID)
+		}
+		if old := before.Branch(b.ID); r.decision == rollback && old != nil && old.Locked && !b.Locked {
+			t.w.violate("I4", "%s: branch %d lost its locks before it was rolled back", r.state.XID, b.ID)
+		}
+	}
+}
+
+// decisionOf reads the decision from a status.
+func decisionOf(s protocol.GlobalStatus) decision {
+	switch s {
+	case protocol.StatusCommitting, protocol.StatusCommitRetrying, protocol.StatusAsyncCommitting,
+		protocol.StatusCommitted, protocol.StatusCommitFailed:
+		return commit
+	case protocol.StatusRollbacking, protocol.StatusRollbackRetrying, protocol.StatusRollbacked, protocol.StatusRollbackFailed,
+		protocol.StatusTimeoutRollbacking, protocol.StatusTimeoutRollbackRetrying,
+		protocol.StatusTimeoutRollbacked, protocol.StatusTimeoutRollbackFailed:
+		return rollback
+	default: // Begin, or Finished of a transaction that nobody knows
+		return undecided
+	}
+}
+
+// ask notes that a client asks for a decision.
+func (t *truth) ask(xid string, d decision) {
+	if r := t.records[xid]; r != nil {
+		r.asked[d] = true
+	}
+}
+
+// ordered checks an order as it leaves a node.
+func (t *truth) ordered(order protocol.Message) {
+	var xid string
+	var d decision
+	switch m := order.(type) {
+	case *protocol.BranchCommit:
+		xid, d = m.XID, commit
+	case *protocol.BranchRollback:
+		xid, d = m.XID, rollback
+	}
+	if r := t.records[xid]; r == nil || r.decision != d {
+		t.w.violate("I2", "%s: ordered to %s, which is not durable", xid, d)
+	}
+}
+
+// answered checks an answer as it leaves a node.
+func (t *truth) answered(r request, answer protocol.Message) {
+	switch m := answer.(type) {
+	case *protocol.GlobalBeginResult:
+		if m.Code == protocol.ResultSuccess && t.records[m.XID] == nil {
+			t.w.violate("I2", "%s: its begin was acknowledged and is not durable", m.XID)
+		}
+	case *protocol.BranchRegisterResult:
+		if m.Code != protocol.ResultSuccess {
+			return
+		}
+		if rec := t.records[r.message.(*protocol.BranchRegister).XID]; rec == nil || rec.branches[m.BranchID].ID == 0 {
+			t.w.violate("I2", "branch %d was acknowledged and is not durable", m.BranchID)
+		}
+	case *protocol.GlobalCommitResult:
+		t.answeredCommit(r.message.(*protocol.GlobalCommit).XID, m.Status)
+	case *protocol.GlobalRollbackResult:
+		t.claimed(r.message.(*protocol.GlobalRollback).XID, m.Status)
+	case *protocol.GlobalStatusResult:
+		t.claimed(r.message.(*protocol.GlobalStatusRequest).XID, m.Status)
+	}
+}
+
+// answeredCommit reads the answer to a GlobalCommit as Java's transaction
+// manager does: 6, 7, 13 and 14 mean that it did not commit, 15 that nobody
+// knows, everything else that it did.
+func (t *truth) answeredCommit(xid string, s protocol.GlobalStatus) {
+	said := commit
+	switch s {
+	case protocol.StatusFinished:
+		return
+	case protocol.StatusTimeoutRollbacking, protocol.StatusTimeoutRollbackRetrying,
+		protocol.StatusTimeoutRollbacked, protocol.StatusTimeoutRollbackFailed:
+		said = rollback
+	}
+	if r := t.records[xid]; r == nil || r.decision != said {
+		t.w.violate("I10", "%s: a commit was answered %s, which tells Java of a %s", xid, s, said)
+	}
+}
+
+// claimed checks a status that a client was told.
+func (t *truth) claimed(xid string, s protocol.GlobalStatus) {
+	said := decisionOf(s)
+	if r := t.records[xid]; said != undecided && (r == nil || r.decision != said) {
+		t.w.violate("I10", "%s: a client was told %s, which is not durable", xid, s)
+	}
+}
+
+// sorted are the records in the order of their XIDs.
+func (t *truth) sorted() []*record {
+	all := make([]*record, 0, len(t.records))
+	for _, xid := range slices.Sorted(maps.Keys(t.records)) {
+		all = append(all, t.records[xid])
+	}
+	return all
+}
+
+// describe is a Batch on one line of the trace.
+func describe(b *storage.Batch) string {
+	var text []byte
+	if g := b.Global; g != nil {
+		text = fmt.Appendf(text, "%s due %d attempts %d", g.Status, g.DueAt, g.Attempts)
+	}
+	for i := range b.Add {
+		text = fmt.Appendf(text, " add %d %s %s", b.Add[i].ID, b.Add[i].ResourceID, b.Add[i].LockKey)
+	}
+	for _, c := range b.Change {
+		text = fmt.Appendf(text, " change %d to %s", c.ID, c.Status)
+	}
+	if len(b.Unlock) > 0 {
+		text = fmt.Appendf(text, " unlock %d", b.Unlock)
+	}
+	if b.UnlockAll {
+		text = append(text, " unlock all"...)
+	}
+	if len(b.Remove) > 0 {
+		text = fmt.Appendf(text, " remove %d", b.Remove)
+	}
+	if b.Finish != nil {
+		text = fmt.Appendf(text, " finish %s", b.Finish.Outcome)
+	}
+	return string(text)
+}
