@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
@@ -26,6 +25,9 @@ type branches struct{ c *Client }
 func (b branches) RegisterResource(ctx context.Context, r rm.Resource) error {
 	const op = "register resource"
 	c := b.c
+	if ctx.Err() != nil {
+		return &rm.Unavailable{Op: op, SafeToRetry: true, Cause: ended(ctx)}
+	}
 	if strings.Contains(r.ID(), ",") {
 		return fmt.Errorf("%s %q: a resource id must not contain a comma, which separates ids on the wire", op, r.ID())
 	}
@@ -35,25 +37,42 @@ func (b branches) RegisterResource(ctx context.Context, r rm.Resource) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.RMTimeout, errTooLong)
 	defer cancel()
 	generation, links := c.pool.nextGeneration()
-	var telling sync.WaitGroup
+	told := make(chan struct{}, len(links))
 	for _, l := range links {
-		telling.Go(func() {
-			if err := c.tellResources(ctx, l, []string{r.ID()}); err != nil {
-				// Without the resource the node is of no use; it learns all of them
-				// on the next connection.
-				l.conn.Close(fmt.Errorf("%s %q: %w", op, r.ID(), err))
-				return
-			}
-			c.pool.learned(l, generation)
+		spawned := c.spawn(func() {
+			b.tellLater(ctx, l, r.ID(), generation)
+			told <- struct{}{}
 		})
+		if !spawned {
+			told <- struct{}{}
+		}
 	}
-	telling.Wait()
+	for range links {
+		select {
+		case <-told:
+		case <-ctx.Done(): // take says why
+		}
+	}
 	_, err := c.pool.take(ctx, choice{fits: func(l *link) bool { return l.resources >= generation }})
 	if err != nil {
 		c.resources.Remove(r)
 		return &rm.Unavailable{Op: op, SafeToRetry: true, Cause: err}
 	}
 	return nil
+}
+
+// tellLater tells a connected node of a resource. It goes on when ctx has ended:
+// a caller that gives up must not leave a node half informed.
+func (b branches) tellLater(ctx context.Context, l *link, id string, generation int) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.c.cfg.ConnectTimeout)
+	defer cancel()
+	if err := b.c.tellResources(ctx, l, []string{id}); err != nil {
+		// The connection is of no use without the resource. The next one begins
+		// with all of them.
+		l.conn.Close(fmt.Errorf("register resource %q: %w", id, err))
+		return
+	}
+	b.c.pool.learned(l, generation)
 }
 
 // RegisterBranch may be repeated for AT, whose branch does nothing before its
@@ -95,7 +114,7 @@ func (b branches) ruleOutCommit(ctx context.Context, x string, cause error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ruleOutWait)
 	defer cancel()
-	if _, err := (transactions{b.c}).Rollback(ctx, x); err != nil {
+	if _, err := transactions(b).Rollback(ctx, x); err != nil {
 		b.c.log.Warn("a transaction that must not commit could not be rolled back; its time-out will do so",
 			"xid", x, "cause", cause, "error", err)
 	}

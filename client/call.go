@@ -89,7 +89,7 @@ func (c *Client) ask(ctx context.Context, timeout time.Duration, r request) (rpc
 
 // maxRefusals is how often a node may answer "try again" before the caller is
 // told.
-const maxRefusals = 8
+const maxRefusals = 4
 
 // repairable tells whether another connection, or this one later, may do what
 // err prevented.

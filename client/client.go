@@ -23,6 +23,9 @@ type Client struct {
 	// handle takes the orders of all connections.
 	handle func(*rpc.Conn, rpc.Request)
 	stop   context.CancelFunc
+
+	mu      sync.Mutex
+	closing bool
 	// running counts the goroutines that end with stop.
 	running sync.WaitGroup
 }
@@ -47,7 +50,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	c.orders = newDispatcher(c.resources, cfg)
 	c.handle = func(conn *rpc.Conn, r rpc.Request) { c.orders.submit(running, conn, r) }
-	c.running.Go(func() { c.follow(running) })
+	c.spawn(func() { c.follow(running) })
 	if cfg.DoNotWait {
 		return c, nil
 	}
@@ -83,6 +86,20 @@ func (c *Client) Close(ctx context.Context) error {
 // shut ends the goroutines of the connections and waits for them.
 func (c *Client) shut() {
 	c.pool.close()
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
 	c.stop()
 	c.running.Wait()
+}
+
+// spawn runs fn on a goroutine that shut waits for. It returns false, and does
+// not, when the client is already closing.
+func (c *Client) spawn(fn func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.running.Go(fn)
+	}
+	return !c.closing
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -44,8 +45,6 @@ func (l *link) alive() bool {
 type pool struct {
 	mu    sync.Mutex
 	links []*link
-	// turn makes take go round.
-	turn int
 	// generation counts the resources registered so far.
 	generation int
 	// changed is closed and replaced when a waiter should look again.
@@ -144,7 +143,8 @@ type choice struct {
 }
 
 // take waits until a link fits and returns one: of the chosen address if
-// possible, else each in turn.
+// possible, else any. (Going round would fall into step with callers that begin
+// and commit in turn, and send every begin to one node.)
 func (p *pool) take(ctx context.Context, c choice) (*link, error) {
 	for {
 		l, changed, err := p.look(c)
@@ -167,9 +167,9 @@ func (p *pool) look(c choice) (found *link, changed <-chan struct{}, err error) 
 	if p.closed {
 		return nil, nil, ErrClosed
 	}
-	p.turn++
+	start := rand.IntN(max(len(p.links), 1))
 	for i := range p.links {
-		l := p.links[(p.turn+i)%len(p.links)]
+		l := p.links[(start+i)%len(p.links)]
 		if !l.alive() || c.fits != nil && !c.fits(l) {
 			continue
 		}

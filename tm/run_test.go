@@ -114,6 +114,18 @@ func TestRunDoesNotCallTheFunctionWhenBeginFails(t *testing.T) {
 	assert.ErrorContains(t, err, `"order"`)
 }
 
+func TestACommitWithoutAnAnswer(t *testing.T) {
+	r := newRecorder()
+	for _, safe := range []bool{true, false} {
+		r.endErr = &tm.Unavailable{Op: "commit", SafeToRetry: safe, Cause: errors.New("connection reset")}
+		err := tm.New(r).Run(t.Context(), tm.Options{}, func(context.Context) error { return nil })
+		assert.ErrorIs(t, err, tm.ErrUnavailable)
+		assert.Equal(t, !safe, errors.Is(err, tm.ErrOutcomeUnknown))
+	}
+	assert.Equal(t, []string{"begin 1 ", "commit 1", "begin 2 ", "commit 2"}, r.calls,
+		"a rollback now might contradict the commit")
+}
+
 func explode() { panic("boom") }
 
 func TestRunRollsBackOnPanicWhichContinuesWithItsStack(t *testing.T) {

@@ -139,12 +139,18 @@ func SetRollbackOnly(ctx context.Context, cause error) bool {
 // so, though branches may still be carrying it out. It rolls back instead, and
 // returns why, when the time-out has passed (ErrTimedOut), when a participant
 // ruled commit out (ErrRollbackOnly) or when ctx has ended. Other errors are an
-// *Outcome or those of Coordinator. Commit may be repeated.
+// *Outcome or those of Coordinator: when no coordinator answered, the error is
+// an *Unavailable, and ErrOutcomeUnknown unless the request certainly never
+// left; then the time-out rolls back. Commit may be repeated.
 func (t *Tx) Commit(ctx context.Context) error {
 	if err := t.whyNotCommit(ctx); err != nil {
 		return errors.Join(err, t.Rollback(ctx))
 	}
 	status, err := t.coordinator.Commit(ctx, t.xid)
+	var lost *Unavailable
+	if errors.As(err, &lost) && !lost.SafeToRetry {
+		return fmt.Errorf("commit of %s: %w: %w", t.xid, ErrOutcomeUnknown, err)
+	}
 	if err != nil {
 		return fmt.Errorf("commit of %s: %w", t.xid, err)
 	}
