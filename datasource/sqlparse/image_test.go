@@ -124,3 +124,35 @@ func ids(t *testing.T, db *sql.DB, query string, args ...any) []int {
 	require.NoError(t, rows.Err())
 	return all
 }
+
+// The reason for refusing subqueries on MySQL: FOR UPDATE does not reach into
+// them, so an image would be read from the transaction's snapshot, while the
+// statement reads what others have committed since.
+func TestMySQLSubqueriesEscapeTheImage(t *testing.T) {
+	db := openDB(t, "mysql", testenv.MariaDB(t))
+	for _, statement := range []string{
+		"CREATE TABLE u (k INT PRIMARY KEY)", "INSERT INTO u VALUES (1)", "INSERT INTO t (id, hit) VALUES (1, 0), (2, 0)",
+	} {
+		_, err := db.Exec(statement)
+		require.NoError(t, err)
+	}
+	tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tx.Rollback()) }()
+	const where = " WHERE id IN (SELECT k FROM u)"
+	count := func(query string) (n int) {
+		require.NoError(t, tx.QueryRow(query).Scan(&n))
+		return n
+	}
+	assert.Equal(t, 1, count("SELECT COUNT(*) FROM u"))
+	_, err = db.Exec("INSERT INTO u VALUES (2)")
+	require.NoError(t, err)
+	assert.Equal(t, 1, count("SELECT COUNT(*) FROM t"+where+" FOR UPDATE"))
+	result, err := tx.Exec("UPDATE t SET hit = 1" + where)
+	require.NoError(t, err)
+	changed, err := result.RowsAffected()
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, changed)
+	_, err = sqlparse.Parse(schema.MySQL, "UPDATE t SET hit = 1"+where)
+	assert.ErrorIs(t, err, sqlparse.ErrUnsupported)
+}
