@@ -160,8 +160,6 @@ func mysqlUpdate(src *source, st *Statement, n *ast.UpdateStmt) error {
 		return refuse("a WITH clause", remedyReadFirst)
 	case n.IgnoreErr:
 		return refuse("UPDATE IGNORE skips rows silently", "leave IGNORE out")
-	case n.MultipleTable:
-		return refuse("an UPDATE of several tables", remedyOneTable)
 	}
 	if err := mysqlTable(st, n.TableRefs); err != nil {
 		return err

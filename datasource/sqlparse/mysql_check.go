@@ -39,7 +39,9 @@ func (v *whereVisitor) Enter(n ast.Node) (ast.Node, bool) {
 	case *ast.FuncCallExpr:
 		name := e.FnName.L
 		clock := name == "unix_timestamp" && len(e.Args) == 0
-		if clock || e.Schema.L == "" && strings.Contains(mysqlVolatile, " "+name+" ") {
+		if e.Schema.L != "" {
+			v.refused = refuse("a stored function in WHERE, which may give another result when it runs again", remedyArgument)
+		} else if clock || strings.Contains(mysqlVolatile, " "+name+" ") {
 			v.refused = refuse("a WHERE with "+strings.ToUpper(name)+"(), which may mean other rows when it runs again", remedyArgument)
 		}
 	}
