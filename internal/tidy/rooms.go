@@ -66,6 +66,9 @@ func Rooms() []Room {
 		{"internal/promtext", false, "reads what a server publishes for Prometheus", nil},
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/tidy", false, "the tree's own test", nil},
+		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
+			[]string{"samples/shop", "internal/promtext"}},
+		{"samples/shop", false, "the first example: an order over three services", []string{"client", "client/http", "datasource"}},
 		{"cmd/qiao", false, "wiring only: a file for each subcommand", []string{"*"}},
 	}
 }

@@ -1,0 +1,16 @@
+package shop
+
+// Tables holds each service's own table, in SQL that MySQL and SQLite
+// understand. Beside it a service's database has the undo table.
+func Tables() map[string]string {
+	return map[string]string{
+		"order": `CREATE TABLE orders (
+			number   BIGINT      NOT NULL PRIMARY KEY,
+			customer VARCHAR(40) NOT NULL,
+			item     VARCHAR(40) NOT NULL,
+			quantity BIGINT      NOT NULL,
+			price    BIGINT      NOT NULL)`,
+		"stock":   `CREATE TABLE stock (item VARCHAR(40) NOT NULL PRIMARY KEY, quantity BIGINT NOT NULL)`,
+		"account": `CREATE TABLE account (customer VARCHAR(40) NOT NULL PRIMARY KEY, balance BIGINT NOT NULL)`,
+	}
+}
