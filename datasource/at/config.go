@@ -1,0 +1,84 @@
+package at
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/rm"
+)
+
+// Defaults of Config.
+const (
+	DefaultLockWait  = 3 * time.Second
+	DefaultHoldWait  = 100 * time.Millisecond
+	DefaultLockPoll  = 10 * time.Millisecond
+	DefaultBusyWait  = 5 * time.Second
+	DefaultFlushWait = time.Second
+)
+
+// maxPollGrowth is how often the interval between two looks at a lock doubles
+// and grows at most: from 10 ms to 100 ms by default.
+const maxPollGrowth = 10
+
+// cleanupWait bounds work that must run although the caller's context ended: a
+// rollback, a report of failure, the last deletions.
+const cleanupWait = 5 * time.Second
+
+// Config says how a database takes part.
+type Config struct {
+	// Dialect is the SQL that the database speaks. Required.
+	Dialect schema.Dialect
+	// Coordinator registers the database and its branches. Required.
+	Coordinator rm.Coordinator
+	// ResourceID names the database to the coordinator. Processes on the same
+	// database must use the same. Required on MySQL; on SQLite the default is
+	// made of the file's path and the id kept in the file.
+	ResourceID string
+
+	// LockWait is how long a statement outside a local transaction waits for
+	// global locks; it holds no local lock meanwhile. Zero: DefaultLockWait.
+	LockWait time.Duration
+	// HoldWait is how long COMMIT and SELECT … FOR UPDATE of an explicit local
+	// transaction wait for global locks while its local locks are held. SQLite
+	// does not wait there: its lock is the whole file. Zero: DefaultHoldWait.
+	HoldWait time.Duration
+	// LockPoll is the first interval between two looks at a lock; it grows to
+	// ten times as much. Zero: DefaultLockPoll.
+	LockPoll time.Duration
+	// BusyWait is how long SQLite's write lock is waited for. Zero: DefaultBusyWait.
+	BusyWait time.Duration
+	// FlushWait is how long an undo record of a committed transaction may stay
+	// before it is deleted. Zero: DefaultFlushWait.
+	FlushWait time.Duration
+
+	// JavaZone is the time zone of Java services on the same database, in which
+	// they read and write dates of undo records. Nil: UTC.
+	JavaZone *time.Location
+	// Log receives what no caller can be told. Nil: nothing is logged.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Dialect != schema.MySQL && c.Dialect != schema.SQLite:
+		return c, errors.New("datasource: the dialect must be MySQL or SQLite")
+	case c.Coordinator == nil:
+		return c, errors.New("datasource: a coordinator is required")
+	case c.ResourceID == "" && c.Dialect == schema.MySQL:
+		return c, errors.New("datasource: a ResourceID is required, in Java's form jdbc:mysql://host:port/database")
+	}
+	for value, fallback := range map[*time.Duration]time.Duration{
+		&c.LockWait: DefaultLockWait, &c.HoldWait: DefaultHoldWait, &c.LockPoll: DefaultLockPoll,
+		&c.BusyWait: DefaultBusyWait, &c.FlushWait: DefaultFlushWait,
+	} {
+		if *value <= 0 {
+			*value = fallback
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}

@@ -1,0 +1,176 @@
+package at
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/qiao-tx/qiao/datasource/image"
+	"github.com/qiao-tx/qiao/datasource/sqlparse"
+	"github.com/qiao-tx/qiao/datasource/undo"
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/rm"
+)
+
+// Commit answers at once: the change is committed already, only its undo record
+// remains to be deleted. When the deleter takes no more, the record is deleted
+// here; none is forgotten while the answer says that the branch is done.
+func (r *Resource) Commit(ctx context.Context, b rm.Branch) (protocol.BranchStatus, error) {
+	key := undoKey{b.XID, b.ID}
+	if r.deleter.add(key) {
+		return protocol.BranchPhaseTwoCommitted, nil
+	}
+	if err := r.deleteNow(ctx, []undoKey{key}); err != nil {
+		return protocol.BranchPhaseTwoCommitFailedRetryable, fmt.Errorf("delete the undo record of branch %d of %s: %w", b.ID, b.XID, err)
+	}
+	return protocol.BranchPhaseTwoCommitted, nil
+}
+
+func (r *Resource) deleteNow(ctx context.Context, keys []undoKey) error {
+	s, done, err := r.borrow(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return r.awaitFile(ctx, func() error { return r.deleteUndo(ctx, s, keys) })
+}
+
+// undoAttempts bounds how often a rollback that meets phase one's late record
+// starts again.
+const undoAttempts = 3
+
+// Rollback undoes the branch in one local transaction, or proves that there is
+// nothing to undo. It is idempotent. A record that Java alone can read, and any
+// error of the database, is retryable; rows that others changed are not.
+func (r *Resource) Rollback(ctx context.Context, b rm.Branch) (protocol.BranchStatus, error) {
+	var err error
+	for range undoAttempts {
+		err = r.inTransaction(ctx, func(s session) error { return r.undo(ctx, s, undoKey{b.XID, b.ID}) })
+		if !r.db.duplicate(err) {
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		return protocol.BranchPhaseTwoRollbacked, nil
+	case errors.Is(err, ErrDirty), errors.Is(err, undo.ErrUndecodable):
+		return protocol.BranchPhaseTwoRollbackFailedUnretryable, fmt.Errorf("roll back branch %d of %s: %w", b.ID, b.XID, err)
+	}
+	return protocol.BranchPhaseTwoRollbackFailedRetryable, fmt.Errorf("roll back branch %d of %s: %w", b.ID, b.XID, err)
+}
+
+// undo undoes a branch within the transaction of s.
+func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
+	row, err := r.readUndo(ctx, s, key)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return r.insertUndo(ctx, s, key, undo.Context, []byte(undo.EmptyContent), undoFinished)
+	}
+	if row.state != undoNormal {
+		return nil // an earlier call left the defence row
+	}
+	record, err := r.codec.Decode(row.context, row.content)
+	if err != nil {
+		return err
+	}
+	if record.XID != key.xid || record.BranchID != key.branchID {
+		return fmt.Errorf("%w: it names branch %d of %s", undo.ErrUndecodable, record.BranchID, record.XID)
+	}
+	for i := len(record.Entries) - 1; i >= 0; i-- {
+		if err := r.undoEntry(ctx, s, record.Entries[i]); err != nil {
+			return err
+		}
+	}
+	return r.deleteUndo(ctx, s, []undoKey{key})
+}
+
+// undoEntry puts the rows of one statement back, if they are as it left them.
+// Rows that are as they were before are left alone.
+func (r *Resource) undoEntry(ctx context.Context, s session, e undo.Entry) error {
+	shown := e.After // the image that has rows
+	if e.Kind == sqlparse.Delete {
+		shown = e.Before
+	}
+	table, err := r.tables.Table(ctx, s, "", shown.Table)
+	if err != nil {
+		return err
+	}
+	if same, err := image.Diff(table, e.Before, e.After); err != nil || same == nil {
+		return err
+	}
+	keys, err := keysOf(table, shown)
+	if err != nil {
+		return err
+	}
+	current, err := readKeys(ctx, s, r.cfg.Dialect, table, keys)
+	if err != nil {
+		return fmt.Errorf("read the rows of table %s as they are: %w", table.Name, err)
+	}
+	dirty, err := image.Diff(table, e.After, current)
+	if err != nil {
+		return err
+	}
+	if dirty != nil {
+		if undone, err := image.Diff(table, e.Before, current); err != nil || undone == nil {
+			return err
+		}
+		return &DirtyError{*dirty}
+	}
+	statements, err := undo.Inverse(r.cfg.Dialect, table, e)
+	if err != nil {
+		return err
+	}
+	for _, st := range statements {
+		if _, err := s.Exec(ctx, st.SQL, st.Args...); err != nil {
+			return fmt.Errorf("undo a change of table %s: %w", table.Name, err)
+		}
+	}
+	return nil
+}
+
+// inTransaction runs work in a transaction on a connection of our own.
+func (r *Resource) inTransaction(ctx context.Context, work func(session) error) error {
+	s, done, err := r.borrow(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := r.awaitFile(ctx, func() error {
+		_, err := s.Exec(ctx, r.db.begin)
+		return err
+	}); err != nil {
+		return err
+	}
+	err = work(s)
+	if err == nil {
+		if err = r.awaitFile(ctx, func() error {
+			_, err := s.Exec(ctx, "COMMIT")
+			return err
+		}); err == nil {
+			return nil
+		}
+	}
+	rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupWait)
+	defer cancel()
+	if _, failed := s.Exec(rollback, "ROLLBACK"); failed != nil {
+		s.drop()
+	}
+	return err
+}
+
+// borrow takes a connection of the resource's own pool.
+func (r *Resource) borrow(ctx context.Context) (s poolSession, done func(), err error) {
+	c, err := r.pool.Conn(ctx)
+	if err != nil {
+		return poolSession{}, nil, err
+	}
+	return poolSession{c}, func() { _ = c.Close() }, nil // a dropped connection is closed already
+}
+
+// drop makes the pool throw the connection away, transaction and all.
+func (s poolSession) drop() {
+	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // that is the answer it gives back
+}

@@ -1,0 +1,169 @@
+package at_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"modernc.org/sqlite"
+
+	"github.com/qiao-tx/qiao/datasource/at"
+	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/internal/testenv"
+	"github.com/qiao-tx/qiao/protocol/xid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// env is one database: db takes part in global transactions, plain does not.
+type env struct {
+	t         *testing.T
+	dialect   schema.Dialect
+	tc        *coordinator
+	connector *at.Connector
+	db, plain *sql.DB
+	id        string
+}
+
+// settings changes what a test opens.
+type settings struct {
+	config func(*at.Config)
+	dsn    func(*mysql.Config)
+	wrap   func(driver.Connector) driver.Connector
+}
+
+func onMariaDB(t *testing.T, s settings, ddl ...string) *env {
+	t.Helper()
+	cfg, err := mysql.ParseDSN(testenv.MariaDB(t))
+	require.NoError(t, err)
+	if s.dsn != nil {
+		s.dsn(cfg)
+	}
+	connector, err := mysql.NewConnector(cfg)
+	require.NoError(t, err)
+	return open(t, schema.MySQL, connector, s, ddl)
+}
+
+func onSQLite(t *testing.T, s settings, ddl ...string) *env {
+	t.Helper()
+	connector := sqliteConnector{filepath.Join(t.TempDir(), "test.db") + "?_pragma=journal_mode(wal)"}
+	return open(t, schema.SQLite, connector, s, ddl)
+}
+
+type sqliteConnector struct{ dsn string }
+
+func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) {
+	return (&sqlite.Driver{}).Open(c.dsn)
+}
+func (c sqliteConnector) Driver() driver.Driver { return &sqlite.Driver{} }
+
+func open(t *testing.T, d schema.Dialect, inner driver.Connector, s settings, ddl []string) *env {
+	t.Helper()
+	e := &env{t: t, dialect: d, tc: newCoordinator(t), plain: sql.OpenDB(inner)}
+	t.Cleanup(func() { require.NoError(t, e.plain.Close()) })
+	require.NoError(t, at.CreateUndoTable(t.Context(), e.plain, d))
+	for _, statement := range ddl {
+		e.run(statement)
+	}
+	config := at.Config{Dialect: d, Coordinator: e.tc, FlushWait: 20 * time.Millisecond, BusyWait: 2 * time.Second}
+	if d == schema.MySQL {
+		config.ResourceID = "jdbc:mysql://test:3306/" + t.Name()
+	}
+	if s.config != nil {
+		s.config(&config)
+	}
+	if s.wrap != nil {
+		inner = s.wrap(inner)
+	}
+	var err error
+	e.connector, err = at.Open(t.Context(), inner, config)
+	require.NoError(t, err)
+	e.id = e.connector.Resource().ID()
+	e.db = sql.OpenDB(e.connector)
+	t.Cleanup(func() { require.NoError(t, e.db.Close()) })
+	return e
+}
+
+// both runs a test on both databases.
+func both(t *testing.T, s settings, ddl []string, test func(t *testing.T, e *env)) {
+	t.Run("MariaDB", func(t *testing.T) { test(t, onMariaDB(t, s, ddl...)) })
+	t.Run("SQLite", func(t *testing.T) { test(t, onSQLite(t, s, ddl...)) })
+}
+
+// global begins a global transaction and returns a context that carries it.
+func (e *env) global() (context.Context, string) {
+	x := e.tc.begin()
+	return xid.NewContext(e.t.Context(), x), x
+}
+
+// run executes outside of any global transaction, on a connection without AT.
+func (e *env) run(statement string, args ...any) {
+	e.t.Helper()
+	_, err := e.plain.Exec(statement, args...)
+	require.NoError(e.t, err, statement)
+}
+
+func (e *env) exec(ctx context.Context, statement string, args ...any) {
+	e.t.Helper()
+	_, err := e.db.ExecContext(ctx, statement, args...)
+	require.NoError(e.t, err, statement)
+}
+
+// dump is a query's result as text.
+func (e *env) dump(query string, args ...any) string {
+	e.t.Helper()
+	rows, err := e.plain.Query(query, args...)
+	require.NoError(e.t, err, query)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	require.NoError(e.t, err)
+	var b strings.Builder
+	for rows.Next() {
+		row, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range row {
+			into[i] = &row[i]
+		}
+		require.NoError(e.t, rows.Scan(into...))
+		for i, v := range row {
+			if raw, ok := v.([]byte); ok {
+				v = string(raw)
+			}
+			if i > 0 {
+				b.WriteByte('|')
+			}
+			fmt.Fprintf(&b, "%v", v)
+		}
+		b.WriteByte('\n')
+	}
+	require.NoError(e.t, rows.Err())
+	return b.String()
+}
+
+func (e *env) undoRows() string {
+	e.t.Helper()
+	return strings.TrimSpace(e.dump("SELECT COUNT(*) FROM undo_log"))
+}
+
+// clean sees that the pool's connections carry no transaction over: each of
+// them sees and changes the table at once.
+func (e *env) clean(table string) {
+	e.t.Helper()
+	e.db.SetMaxOpenConns(1)
+	var open int
+	if e.dialect == schema.MySQL {
+		require.NoError(e.t, e.db.QueryRowContext(e.t.Context(), "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()").Scan(&open))
+		require.Zero(e.t, open, "the pooled connection is inside a transaction")
+	}
+	ctx, cancel := context.WithTimeout(e.t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := e.plain.ExecContext(ctx, "DELETE FROM "+table+" WHERE 1 = 1")
+	require.NoError(e.t, err, "a lock was left behind")
+}

@@ -1,0 +1,89 @@
+package at
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/qiao-tx/qiao/datasource/sqlparse"
+)
+
+// stmt is a prepared statement. It may run inside and outside of global
+// transactions.
+type stmt struct {
+	conn  *conn
+	inner driver.Stmt
+	query string
+	// parsed is nil until the statement first runs in a global transaction.
+	parsed *sqlparse.Statement
+}
+
+func (s *stmt) Close() error  { return s.inner.Close() }
+func (s *stmt) NumInput() int { return s.inner.NumInput() }
+
+// Exec is for callers without a context.
+func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
+	return s.ExecContext(context.Background(), ordinals(args))
+}
+
+// Query is for callers without a context.
+func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
+	return s.QueryContext(context.Background(), ordinals(args))
+}
+
+func ordinals(args []driver.Value) []driver.NamedValue {
+	named := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return named
+}
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	global, err := s.judge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run := func(ctx context.Context) (driver.Result, error) { return execStmt(ctx, s.inner, args) }
+	if global == "" {
+		return run(ctx)
+	}
+	return s.conn.exec(ctx, global, s.parsed, args, run)
+}
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	global, err := s.judge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run := func(ctx context.Context) (driver.Rows, error) { return queryStmt(ctx, s.inner, args) }
+	if global == "" {
+		return run(ctx)
+	}
+	return s.conn.query(ctx, global, s.parsed, args, run)
+}
+
+// judge parses the statement when it first runs in a global transaction.
+func (s *stmt) judge(ctx context.Context) (global string, err error) {
+	if global, err = s.conn.global(ctx); err != nil || global == "" || s.parsed != nil {
+		return global, err
+	}
+	s.parsed, err = sqlparse.Parse(s.conn.res.cfg.Dialect, s.query)
+	return global, err
+}
+
+// CheckNamedValue lets the driver convert an argument: its statement if that
+// can, else its connection, as database/sql would ask them.
+func (s *stmt) CheckNamedValue(v *driver.NamedValue) error {
+	if n, ok := s.inner.(driver.NamedValueChecker); ok {
+		return n.CheckNamedValue(v)
+	}
+	return s.conn.CheckNamedValue(v)
+}
+
+// ColumnConverter lets old drivers convert an argument.
+func (s *stmt) ColumnConverter(index int) driver.ValueConverter {
+	if c, ok := s.inner.(driver.ColumnConverter); ok { //nolint:staticcheck // old drivers have nothing else
+		return c.ColumnConverter(index)
+	}
+	return driver.DefaultParameterConverter
+}

@@ -1,0 +1,96 @@
+package at
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// States of a row of undo_log.
+const (
+	undoNormal = 0
+	// undoFinished marks the defence row that a rollback leaves when it found
+	// no record: should phase one come later, its record hits the unique key.
+	undoFinished = 1
+)
+
+// undoKey names a row of undo_log.
+type undoKey struct {
+	xid      string
+	branchID int64
+}
+
+func (r *Resource) insertUndo(ctx context.Context, s session, key undoKey, undoContext string, content []byte, state int) error {
+	_, err := s.Exec(ctx, "INSERT INTO undo_log (branch_id, xid, context, rollback_info, log_status, log_created, log_modified)"+
+		" VALUES (?, ?, ?, ?, ?, "+r.db.now+", "+r.db.now+")",
+		key.branchID, key.xid, undoContext, content, int64(state))
+	return err
+}
+
+// undoRow is what phase two needs of a row.
+type undoRow struct {
+	context string
+	content []byte
+	state   int64
+}
+
+// readUndo reads and locks a row; nil when there is none.
+func (r *Resource) readUndo(ctx context.Context, s session, key undoKey) (*undoRow, error) {
+	rows, err := s.Query(ctx, "SELECT context, rollback_info, log_status FROM undo_log WHERE xid = ? AND branch_id = ?"+
+		locking(r.cfg.Dialect), key.xid, key.branchID)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	row := &undoRow{context: text(rows[0][0]), content: []byte(text(rows[0][1]))}
+	_, err = fmt.Sscan(text(rows[0][2]), &row.state)
+	return row, err
+}
+
+// text is a driver's text or number as text.
+func text(v any) string {
+	switch v := v.(type) {
+	case []byte:
+		return string(v)
+	case nil:
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+// deleteUndo deletes the rows of finished branches.
+func (r *Resource) deleteUndo(ctx context.Context, s session, keys []undoKey) error {
+	args := make([]any, 0, 2*len(keys))
+	for _, key := range keys {
+		args = append(args, key.xid, key.branchID)
+	}
+	tuples := strings.TrimSuffix(strings.Repeat("(?, ?), ", len(keys)), ", ")
+	_, err := s.Exec(ctx, "DELETE FROM undo_log WHERE (xid, branch_id) IN ("+r.db.tuples+tuples+")", args...)
+	return err
+}
+
+// deleteBatch bounds the rows that one statement deletes.
+const deleteBatch = 1000
+
+// DeleteUndo deletes the undo records that are older than age, in batches. It
+// may be repeated.
+func (r *Resource) DeleteUndo(ctx context.Context, age time.Duration) error {
+	s, done, err := r.borrow(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	statement := fmt.Sprintf("DELETE FROM undo_log WHERE log_created <= %s LIMIT %d", r.db.ago, deleteBatch)
+	if !r.db.rowLocks {
+		statement = fmt.Sprintf("DELETE FROM undo_log WHERE rowid IN (SELECT rowid FROM undo_log WHERE log_created <= %s LIMIT %d)", r.db.ago, deleteBatch)
+	}
+	for {
+		n, err := s.Exec(ctx, statement, int64(age/time.Second))
+		if err != nil {
+			return fmt.Errorf("delete undo records older than %v: %w", age, err)
+		}
+		if n < deleteBatch {
+			return nil
+		}
+	}
+}

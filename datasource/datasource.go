@@ -1,0 +1,252 @@
+// Package datasource opens databases that take part in global transactions.
+//
+// Job: put the AT wrapper around a database/sql driver and register the
+// database with the coordinator.
+// Owner: applications open their databases with it.
+// It must not know: SQL, images, how the coordinator is reached.
+//
+// A statement whose context carries an XID is protected; any other statement
+// reaches the driver as it is, unparsed:
+//
+//	db, err := datasource.Open(ctx, manager, datasource.Config{
+//		Driver: "mysql", DSN: "app:secret@tcp(db.example.com:3306)/orders",
+//	})
+//	_, err = db.ExecContext(ctx, "UPDATE stock SET n = n - 1 WHERE sku = ?", sku)
+//
+// The driver is whichever the program imports; this package imports none.
+package datasource
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/qiao-tx/qiao/datasource/at"
+	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/rm"
+)
+
+// Dialects of Config.
+const (
+	MySQL  = schema.MySQL
+	SQLite = schema.SQLite
+)
+
+// Errors that callers may want to tell apart. Match them with errors.Is.
+var (
+	// ErrNoUndoTable: the database lacks the tables that AT needs; see
+	// CreateUndoTable.
+	ErrNoUndoTable = at.ErrNoUndoTable
+	// ErrInMemory: an in-memory SQLite database cannot take part.
+	ErrInMemory = at.ErrInMemory
+	// ErrMismatch: a statement's context carries a global transaction that its
+	// local transaction is not part of.
+	ErrMismatch = at.ErrMismatch
+	// ErrMustRollBack: a local transaction can only be rolled back.
+	ErrMustRollBack = at.ErrMustRollBack
+	// ErrRowsMoved: other sessions changed the rows while a statement ran; the
+	// local transaction may be tried again.
+	ErrRowsMoved = at.ErrRowsMoved
+	// ErrPrimaryKeyChanged: an UPDATE assigns a primary key column.
+	ErrPrimaryKeyChanged = at.ErrPrimaryKeyChanged
+	// ErrOutcomeUnknown: the connection broke during COMMIT; roll the global
+	// transaction back.
+	ErrOutcomeUnknown = at.ErrOutcomeUnknown
+)
+
+// Config says which database takes part, and how.
+type Config struct {
+	// Driver is the name of a registered database/sql driver. Open needs it.
+	Driver string
+	// DSN is the driver's data source name. Open needs it; Wrap and Register
+	// use it for the default ResourceID only.
+	DSN string
+	// Dialect is the SQL of the database. The default follows from the driver's
+	// name: mysql, sqlite or sqlite3.
+	Dialect schema.Dialect
+	// ResourceID names the database to the coordinator; all services on one
+	// database must use the same, or they do not see each other's locks. The
+	// default on MySQL is Java's jdbc:mysql://host:port/database; on SQLite it
+	// is made of the file's path and an id kept in the file.
+	ResourceID string
+
+	// LockWait is how long a single statement waits for rows that another
+	// global transaction holds. Default 3 s.
+	LockWait time.Duration
+	// HoldWait is how long an explicit local transaction waits for them when it
+	// commits; it holds its local locks meanwhile. Default 100 ms. SQLite does
+	// not wait there.
+	HoldWait time.Duration
+	// LockPoll is the first interval between two looks at a lock; it grows
+	// tenfold. Default 10 ms.
+	LockPoll time.Duration
+	// BusyWait is how long SQLite's write lock is waited for. Default 5 s.
+	BusyWait time.Duration
+
+	// JavaZone is the time zone of Java services on the same database. Default
+	// UTC.
+	JavaZone *time.Location
+	// Log receives what no caller can be told. Default: nothing is logged.
+	Log *slog.Logger
+}
+
+// Open opens a database that takes part in global transactions and registers
+// it with the coordinator. Closing the result deletes the undo records that
+// wait for deletion. ctx bounds Open only.
+func Open(ctx context.Context, c rm.Coordinator, cfg Config) (*sql.DB, error) {
+	if cfg.Driver == "" || cfg.DSN == "" {
+		return nil, errors.New("datasource.Open: Driver and DSN are required")
+	}
+	inner, err := connectorOf(cfg.Driver, cfg.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("datasource.Open: %w", err)
+	}
+	connector, err := Wrap(ctx, c, inner, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// connectorOf finds a registered driver; database/sql has no other way to ask
+// for one than to open a pool, which connects to nothing by itself.
+func connectorOf(name, dsn string) (driver.Connector, error) {
+	db, err := sql.Open(name, dsn)
+	if err != nil {
+		return nil, err
+	}
+	d := db.Driver()
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return connectorFor(d, dsn)
+}
+
+func connectorFor(d driver.Driver, dsn string) (driver.Connector, error) {
+	if c, ok := d.(driver.DriverContext); ok {
+		return c.OpenConnector(dsn)
+	}
+	return dsnConnector{d, dsn}, nil
+}
+
+// dsnConnector is the connector of a driver that has none.
+type dsnConnector struct {
+	driver driver.Driver
+	dsn    string
+}
+
+func (c dsnConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
+func (c dsnConnector) Driver() driver.Driver                        { return c.driver }
+
+// Wrap puts AT around a connector of any driver, for sql.OpenDB.
+func Wrap(ctx context.Context, c rm.Coordinator, inner driver.Connector, cfg Config) (driver.Connector, error) {
+	config, err := cfg.at(c)
+	if err != nil {
+		return nil, err
+	}
+	return at.Open(ctx, inner, config)
+}
+
+// Register makes AT around d available as sql.Open(name, dsn), for programs
+// whose framework opens the database itself. Call it once: like sql.Register,
+// it panics when the name is taken. Each sql.Open with a new DSN registers a
+// resource.
+func Register(c rm.Coordinator, name string, d driver.Driver, cfg Config) {
+	sql.Register(name, &wrapped{driver: d, coordinator: c, cfg: cfg})
+}
+
+// wrapped is a driver whose connectors take part in global transactions.
+type wrapped struct {
+	driver      driver.Driver
+	coordinator rm.Coordinator
+	cfg         Config
+}
+
+// registerWait bounds the registration in sql.Open, which has no context.
+const registerWait = 30 * time.Second
+
+func (w *wrapped) OpenConnector(dsn string) (driver.Connector, error) {
+	inner, err := connectorFor(w.driver, dsn)
+	if err != nil {
+		return nil, err
+	}
+	cfg := w.cfg
+	cfg.DSN = dsn
+	ctx, cancel := context.WithTimeout(context.Background(), registerWait)
+	defer cancel()
+	return Wrap(ctx, w.coordinator, inner, cfg)
+}
+
+// Open is not used: database/sql prefers OpenConnector.
+func (w *wrapped) Open(string) (driver.Conn, error) {
+	return nil, errors.New("open the database with sql.Open")
+}
+
+func (cfg Config) at(c rm.Coordinator) (at.Config, error) {
+	dialect, err := cfg.dialect()
+	if err != nil {
+		return at.Config{}, err
+	}
+	id := cfg.ResourceID
+	if id == "" && dialect == MySQL {
+		if id, err = mysqlResourceID(cfg.DSN); err != nil {
+			return at.Config{}, err
+		}
+	}
+	return at.Config{
+		Dialect: dialect, Coordinator: c, ResourceID: id, LockWait: cfg.LockWait, HoldWait: cfg.HoldWait,
+		LockPoll: cfg.LockPoll, BusyWait: cfg.BusyWait, JavaZone: cfg.JavaZone, Log: cfg.Log,
+	}, nil
+}
+
+func (cfg Config) dialect() (schema.Dialect, error) {
+	if cfg.Dialect != 0 {
+		return cfg.Dialect, nil
+	}
+	return DialectOf(cfg.Driver)
+}
+
+// DialectOf is the dialect of a driver by its usual name.
+func DialectOf(driverName string) (schema.Dialect, error) {
+	switch driverName {
+	case "mysql":
+		return MySQL, nil
+	case "sqlite", "sqlite3":
+		return SQLite, nil
+	}
+	return 0, fmt.Errorf("datasource: the dialect of the driver %q is not known: set Config.Dialect", driverName)
+}
+
+// mysqlResourceID is Java's name of a database, without credentials.
+func mysqlResourceID(dsn string) (string, error) {
+	const set = "set Config.ResourceID, in the form jdbc:mysql://host:port/database"
+	if dsn == "" {
+		return "", errors.New("datasource: neither a DSN nor a ResourceID is given: " + set)
+	}
+	parsed, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return "", errors.New("datasource: the DSN is not in the form user:password@tcp(host:port)/database: " + set) // err may quote a password
+	}
+	host, port, err := net.SplitHostPort(parsed.Addr)
+	if !strings.HasPrefix(parsed.Net, "tcp") || err != nil {
+		return "", fmt.Errorf("datasource: the DSN has no host and port (%s): %s", parsed.Net, set)
+	}
+	if parsed.DBName == "" {
+		return "", errors.New("datasource: the DSN names no database: put it behind the address, …)/database")
+	}
+	return "jdbc:mysql://" + net.JoinHostPort(host, port) + "/" + parsed.DBName, nil
+}
+
+// CreateUndoTable makes the tables that AT needs where they are missing. Open
+// does not: a service seldom may. db need not be opened by this package.
+func CreateUndoTable(ctx context.Context, db *sql.DB, dialect schema.Dialect) error {
+	return at.CreateUndoTable(ctx, db, dialect)
+}
