@@ -143,8 +143,7 @@ func TestErrorsOfBranches(t *testing.T) {
 func TestEveryNodeKnowsEveryResourceAlsoAfterReconnecting(t *testing.T) {
 	one, two := startTC(t), startTC(t)
 	c := open(t, client.Config{}, one, two)
-	one.awaitKnown(1)
-	two.awaitKnown(1)
+	awaitInUse(t, c, one, two)
 	for _, id := range []string{"db1", "db2"} {
 		require.NoError(t, c.RM().RegisterResource(t.Context(), &resource{id: id}))
 	}
@@ -312,8 +311,7 @@ func TestTCCEndToEnd(t *testing.T) {
 func TestOrdersAreAnsweredOnTheConnectionThatAsked(t *testing.T) {
 	one, two := startTC(t), startTC(t)
 	c := open(t, client.Config{}, one, two)
-	one.awaitKnown(1)
-	two.awaitKnown(1)
+	awaitInUse(t, c, one, two)
 	require.NoError(t, c.RM().RegisterResource(t.Context(), &resource{id: "db", finish: func(_ context.Context, b rm.Branch) error {
 		if b.ID == 2 {
 			panic("boom")

@@ -68,7 +68,7 @@ func (c *Client) ask(ctx context.Context, timeout time.Duration, r request) (rpc
 			return rpc.Response{}, &failed
 		}
 		answer, err := l.conn.Call(ctx, r.message, r.head(l))
-		if err == nil && (!tryAgain(answer.Message) || attempt >= maxRefusals) {
+		if err == nil && (attempt >= maxRefusals || !c.worthAnother(answer.Message)) {
 			return answer, nil
 		}
 		if err != nil {
@@ -87,8 +87,8 @@ func (c *Client) ask(ctx context.Context, timeout time.Duration, r request) (rpc
 	}
 }
 
-// maxRefusals is how often a node may answer "try again" before the caller is
-// told.
+// maxRefusals is how many refusals that another attempt might mend are not told
+// to the caller.
 const maxRefusals = 4
 
 // repairable tells whether another connection, or this one later, may do what
@@ -122,15 +122,26 @@ func (r request) head(l *link) map[string]string {
 	return map[string]string{headRequest: r.key}
 }
 
-// tryAgain tells whether the coordinator answered that it did nothing and that
-// another node, or this one in a moment, may.
-func tryAgain(m protocol.Message) bool {
+// worthAnother tells whether an answer is a refusal that another node, or this
+// one in a moment, may not repeat, of a request that may be repeated.
+func (c *Client) worthAnother(m protocol.Message) bool {
 	result, ok := resultOf(m)
 	if !ok || result.Code == protocol.ResultSuccess {
 		return false
 	}
-	return result.Exception == protocol.ExceptionNotRaftLeader ||
-		result.Exception == protocol.ExceptionFailedLockGlobalTransaction
+	switch result.Exception {
+	case protocol.ExceptionNotRaftLeader, protocol.ExceptionFailedLockGlobalTransaction:
+		return true // nothing was done
+	case protocol.ExceptionGlobalTransactionNotExist, protocol.ExceptionTransactionTimeout:
+		return false
+	}
+	switch m.(type) {
+	case *protocol.GlobalCommitResult, *protocol.GlobalRollbackResult:
+		return true // a decision is worth some insistence
+	case *protocol.GlobalBeginResult:
+		return c.pool.several() // one node may be shutting down
+	}
+	return false
 }
 
 // expect returns an answer as the type that belongs to the request.

@@ -116,21 +116,30 @@ func TestACoordinatorThatDiesOverARequest(t *testing.T) {
 
 var errBusiness = errors.New("no stock")
 
+// awaitInUse begins until every node has taken one, which it does only when the
+// client is connected to it.
+func awaitInUse(t *testing.T, c *client.Client, nodes ...*fakeTC) {
+	t.Helper()
+	for started := time.Now(); time.Since(started) < patience; {
+		idle := false
+		for _, tc := range nodes {
+			idle = idle || len(requests[*protocol.GlobalBegin](tc)) == 0
+		}
+		if !idle {
+			return
+		}
+		require.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
+	}
+	require.Fail(t, "a node takes no begin")
+}
+
 func TestTwoNodes(t *testing.T) {
 	one, two := startTC(t), startTC(t)
 	c := open(t, client.Config{}, one, two)
-	one.awaitKnown(1)
-	two.awaitKnown(1)
-	begun := make(map[string]bool) // by address
-	for started := time.Now(); len(begun) < 2 && time.Since(started) < patience; {
-		tx, err := c.TM().Begin(t.Context(), tm.Options{})
-		require.NoError(t, err)
-		address, _, err := xid.Parse(tx.XID())
-		require.NoError(t, err)
-		begun[address] = true
-		require.NoError(t, tx.Commit(t.Context()))
+	awaitInUse(t, c, one, two)
+	for range 20 {
+		require.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
 	}
-	require.Len(t, begun, 2, "both nodes take begins")
 	for _, tc := range []*fakeTC{one, two} {
 		for _, r := range requests[*protocol.GlobalCommit](tc) {
 			assert.Contains(t, r.Message.(*protocol.GlobalCommit).XID, tc.address+":", "a request goes to the transaction's node")
@@ -152,7 +161,7 @@ func TestTwoNodes(t *testing.T) {
 func TestAFollowerSendsToAnotherNode(t *testing.T) {
 	one, two := startTC(t), startTC(t)
 	c := open(t, client.Config{}, one, two)
-	two.awaitKnown(1)
+	awaitInUse(t, c, one, two)
 	var refusals atomic.Int32
 	one.on(func(r rpc.Request) (answer, bool) {
 		if _, ok := r.Message.(*protocol.GlobalBegin); !ok {
@@ -165,6 +174,46 @@ func TestAFollowerSendsToAnotherNode(t *testing.T) {
 		tx, err := c.TM().Begin(t.Context(), tm.Options{})
 		require.NoError(t, err)
 		assert.Contains(t, tx.XID(), two.address)
+	}
+}
+
+func TestADecisionIsRepeatedWhenTheStoreFails(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	var failures atomic.Int32
+	tc.on(func(r rpc.Request) (answer, bool) {
+		_, ok := r.Message.(*protocol.GlobalCommit)
+		ok = ok && failures.Add(1) <= 2
+		return answer{message: &protocol.GlobalCommitResult{
+			TxResult: protocol.Failure(protocol.ExceptionFailedStore, "busy"), Status: protocol.StatusFinished,
+		}}, ok
+	})
+	assert.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
+	assert.Len(t, requests[*protocol.GlobalCommit](tc), 3)
+
+	failures.Store(-100) // from now on always
+	err := c.TM().Run(t.Context(), tm.Options{}, nothing)
+	assert.ErrorIs(t, err, tm.ErrRefused)
+	assert.ErrorIs(t, err, tm.ErrOutcomeUnknown)
+}
+
+func TestANodeThatShutsDownSendsToAnother(t *testing.T) {
+	one, two := startTC(t), startTC(t)
+	c := open(t, client.Config{}, one, two)
+	awaitInUse(t, c, one, two)
+	var refusals atomic.Int32
+	one.on(func(r rpc.Request) (answer, bool) {
+		_, ok := r.Message.(*protocol.GlobalBegin)
+		if ok {
+			refusals.Add(1)
+		}
+		return answer{message: &protocol.GlobalBeginResult{
+			TxResult: protocol.Failure(protocol.ExceptionBeginFailed, "shutting down"),
+		}}, ok
+	})
+	for started := time.Now(); refusals.Load() == 0 && time.Since(started) < patience; {
+		_, err := c.TM().Begin(t.Context(), tm.Options{})
+		require.NoError(t, err)
 	}
 }
 

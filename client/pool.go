@@ -183,6 +183,13 @@ func (p *pool) look(c choice) (found *link, changed <-chan struct{}, err error) 
 	return found, p.changed, nil
 }
 
+// several tells whether more than one node is connected.
+func (p *pool) several() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.links) > 1
+}
+
 // ended says why ctx ended.
 func ended(ctx context.Context) error {
 	err := ctx.Err()

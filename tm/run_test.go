@@ -116,14 +116,22 @@ func TestRunDoesNotCallTheFunctionWhenBeginFails(t *testing.T) {
 
 func TestACommitWithoutAnAnswer(t *testing.T) {
 	r := newRecorder()
-	for _, safe := range []bool{true, false} {
-		r.endErr = &tm.Unavailable{Op: "commit", SafeToRetry: safe, Cause: errors.New("connection reset")}
+	reset := errors.New("connection reset")
+	for _, c := range []struct {
+		err     error
+		unknown bool
+	}{
+		{&tm.Unavailable{Op: "commit", SafeToRetry: true, Cause: reset}, false},
+		{&tm.Unavailable{Op: "commit", Cause: reset}, true},
+		{fmt.Errorf("%w: disk is full", tm.ErrRefused), true},
+		{tm.ErrTimedOut, false},
+	} {
+		r.endErr, r.calls = c.err, nil
 		err := tm.New(r).Run(t.Context(), tm.Options{}, func(context.Context) error { return nil })
-		assert.ErrorIs(t, err, tm.ErrUnavailable)
-		assert.Equal(t, !safe, errors.Is(err, tm.ErrOutcomeUnknown))
+		assert.ErrorIs(t, err, c.err)
+		assert.Equal(t, c.unknown, errors.Is(err, tm.ErrOutcomeUnknown), "%v", err)
+		assert.Len(t, r.calls, 2, "begin and commit: a rollback now might contradict the commit")
 	}
-	assert.Equal(t, []string{"begin 1 ", "commit 1", "begin 2 ", "commit 2"}, r.calls,
-		"a rollback now might contradict the commit")
 }
 
 func explode() { panic("boom") }

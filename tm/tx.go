@@ -139,22 +139,30 @@ func SetRollbackOnly(ctx context.Context, cause error) bool {
 // so, though branches may still be carrying it out. It rolls back instead, and
 // returns why, when the time-out has passed (ErrTimedOut), when a participant
 // ruled commit out (ErrRollbackOnly) or when ctx has ended. Other errors are an
-// *Outcome or those of Coordinator: when no coordinator answered, the error is
-// an *Unavailable, and ErrOutcomeUnknown unless the request certainly never
-// left; then the time-out rolls back. Commit may be repeated.
+// *Outcome or those of Coordinator; they wrap ErrOutcomeUnknown unless the
+// request certainly was not carried out, in which case the time-out rolls back.
+// Commit may be repeated.
 func (t *Tx) Commit(ctx context.Context) error {
 	if err := t.whyNotCommit(ctx); err != nil {
 		return errors.Join(err, t.Rollback(ctx))
 	}
 	status, err := t.coordinator.Commit(ctx, t.xid)
+	if err == nil {
+		return commitOutcome(t.xid, status)
+	}
+	if !certainlyNotCommitted(err) {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return fmt.Errorf("commit of %s: %w", t.xid, err)
+}
+
+// certainlyNotCommitted reads the error of a commit request.
+func certainlyNotCommitted(err error) bool {
 	var lost *Unavailable
-	if errors.As(err, &lost) && !lost.SafeToRetry {
-		return fmt.Errorf("commit of %s: %w: %w", t.xid, ErrOutcomeUnknown, err)
+	if errors.As(err, &lost) {
+		return lost.SafeToRetry
 	}
-	if err != nil {
-		return fmt.Errorf("commit of %s: %w", t.xid, err)
-	}
-	return commitOutcome(t.xid, status)
+	return errors.Is(err, ErrTimedOut)
 }
 
 func (t *Tx) whyNotCommit(ctx context.Context) error {
