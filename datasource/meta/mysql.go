@@ -8,13 +8,11 @@ import (
 )
 
 // inTable is the condition by which the catalogue's views find a table; its
-// arguments are those of tableArgs. Where the server keeps names apart by the
-// letters' case (lower_case_table_names = 0), so must we: the catalogue's own
-// collation does not always.
-const inTable = ` WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE())
-	AND table_name = ? AND (@@lower_case_table_names <> 0 OR BINARY table_name = ?)`
+// arguments are those of tableArgs. Whether letters' case counts is the
+// server's affair (lower_case_table_names): its catalogue compares accordingly.
+const inTable = ` WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?`
 
-func tableArgs(n name) []any { return []any{n.schema, n.table, n.table} }
+func tableArgs(n name) []any { return []any{n.schema, n.table} }
 
 // readMySQL reads a table of MySQL or MariaDB from information_schema.
 func readMySQL(ctx context.Context, conn Queryer, n name) (*schema.Table, error) {

@@ -12,7 +12,7 @@ import (
 // refused: temporary and attached ones belong to a connection, and the one that
 // rolls back does not see them.
 func readSQLite(ctx context.Context, conn Queryer, n name) (*schema.Table, error) {
-	t, withoutRowid, err := sqliteTable(ctx, conn, n)
+	t, err := sqliteTable(ctx, conn, n)
 	if err != nil {
 		return nil, err
 	}
@@ -22,32 +22,31 @@ func readSQLite(ctx context.Context, conn Queryer, n name) (*schema.Table, error
 	if len(t.PrimaryKey) == 0 {
 		return nil, noPrimaryKey()
 	}
-	return t, sqliteKey(ctx, conn, t, withoutRowid)
+	return t, sqliteKey(ctx, conn, t)
 }
 
-func sqliteTable(ctx context.Context, conn Queryer, n name) (t *schema.Table, withoutRowid bool, err error) {
-	rows, err := conn.Query(ctx, `SELECT schema, name, type, wr FROM pragma_table_list
+func sqliteTable(ctx context.Context, conn Queryer, n name) (*schema.Table, error) {
+	rows, err := conn.Query(ctx, `SELECT schema, name, type FROM pragma_table_list
 		WHERE name = ?1 COLLATE NOCASE AND (?2 = '' OR schema = ?2 COLLATE NOCASE)
 		ORDER BY schema = 'temp' DESC, schema = 'main' DESC`, n.table, n.schema)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if len(rows) == 0 {
-		return nil, false, noTable()
+		return nil, noTable()
 	}
 	r := record{values: rows[0]}
 	home, kind := r.text(0), r.text(2)
-	t = &schema.Table{Name: r.text(1)}
-	withoutRowid = r.number(3) != 0
+	t := &schema.Table{Name: r.text(1)}
 	switch {
 	case r.err != nil:
-		return nil, false, r.err
+		return nil, r.err
 	case !strings.EqualFold(home, "main"):
-		return nil, false, notATable(fmt.Sprintf("a table of the schema %q, which other connections do not see", home))
+		return nil, notATable(fmt.Sprintf("a table of the schema %q, which other connections do not see", home))
 	case kind != "table":
-		return nil, false, notATable("a " + kind + " table")
+		return nil, notATable("of the kind " + kind)
 	}
-	return t, withoutRowid, nil
+	return t, nil
 }
 
 // Values of pragma_table_xinfo's column "hidden".
@@ -91,8 +90,8 @@ func sqliteColumns(ctx context.Context, conn Queryer, t *schema.Table) error {
 
 // sqliteKey settles what the key's columns are. A key without an index of its
 // own is the row id, which SQLite generates; elsewhere the index tells the
-// collation, and a table with row ids takes NULL in its key.
-func sqliteKey(ctx context.Context, conn Queryer, t *schema.Table, withoutRowid bool) error {
+// collation.
+func sqliteKey(ctx context.Context, conn Queryer, t *schema.Table) error {
 	rows, err := conn.Query(ctx, `SELECT x.name, x.coll FROM pragma_index_list(?, 'main') AS l
 		JOIN pragma_index_xinfo(l.name, 'main') AS x WHERE l.origin = 'pk' AND x.key = 1`, t.Name)
 	if err != nil {
@@ -106,15 +105,14 @@ func sqliteKey(ctx context.Context, conn Queryer, t *schema.Table, withoutRowid 
 			return r.err
 		}
 	}
-	rowid := len(rows) == 0 && !withoutRowid
+	rowid := len(rows) == 0
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		if !t.IsKey(c.Name) {
 			continue
 		}
-		c.AutoIncrement = rowid
-		if rowid || withoutRowid {
-			c.Nullable = false
+		if rowid {
+			c.AutoIncrement, c.Nullable = true, false // NULL asks for a generated value
 		}
 		collation, indexed := collations[strings.ToLower(c.Name)]
 		c.CaseInsensitive = indexed && !strings.EqualFold(collation, "BINARY")
