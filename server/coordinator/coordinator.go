@@ -101,9 +101,11 @@ type Coordinator struct {
 
 	draining atomic.Bool
 	closing  chan struct{}
-	closed   sync.Once
-	// work counts running lanes and the due-loop.
-	work sync.WaitGroup
+	// work counts running lanes, queries and the due-loop. None starts once
+	// stopped is set.
+	work     sync.WaitGroup
+	stopping sync.RWMutex
+	stopped  bool
 }
 
 // New prepares a Coordinator; Start sets it going.
@@ -134,6 +136,11 @@ func (c *Coordinator) Start(ctx context.Context) error {
 	if err := c.Resume(ctx); err != nil {
 		return err
 	}
+	c.stopping.RLock()
+	defer c.stopping.RUnlock()
+	if c.stopped {
+		return errStopped
+	}
 	c.work.Go(c.runDueLoop)
 	return nil
 }
@@ -154,12 +161,39 @@ func (c *Coordinator) Drain(ctx context.Context) error {
 	return nil
 }
 
+// errStopped answers what comes too late.
+var errStopped = errors.New("this coordinator has stopped; ask again: another node, or this one after its restart")
+
 // Close stops the due-loop and waits for the decisions under way; the store
-// must stay open until it has returned.
+// must stay open until it has returned. Callers who wait for phase two, and
+// everything that comes later, get an error: nothing more is decided here.
 func (c *Coordinator) Close() {
 	c.draining.Store(true)
-	c.closed.Do(func() { close(c.closing) })
+	c.stopping.Lock()
+	if !c.stopped {
+		c.stopped = true
+		close(c.closing)
+	}
+	c.stopping.Unlock()
 	c.work.Wait()
+	for i := range c.lanes {
+		c.lanes[i].abandon()
+	}
+}
+
+// run starts work that Close waits for. It returns false after Close.
+func (c *Coordinator) run(f func()) bool {
+	c.stopping.RLock()
+	defer c.stopping.RUnlock()
+	if c.stopped {
+		return false
+	}
+	c.work.Add(1)
+	c.cfg.Spawn(func() {
+		defer c.work.Done()
+		f()
+	})
+	return true
 }
 
 func (c *Coordinator) nowMillis() int64 { return c.cfg.Clock().UnixMilli() }

@@ -146,13 +146,13 @@ func (c *Coordinator) reportBranch(m *protocol.BranchReport, reply Replier) {
 	})
 }
 
-// query runs a request that only reads, off the caller's goroutine.
-func (c *Coordinator) query(run func(context.Context)) {
-	c.work.Add(1)
-	c.cfg.Spawn(func() {
-		defer c.work.Done()
-		run(context.Background())
-	})
+// query runs a request that only reads, off the caller's goroutine. After Close
+// the store answers for itself: it is open still, or says that it is not.
+func (c *Coordinator) query(read func(context.Context)) {
+	ctx := context.Background()
+	if !c.run(func() { read(ctx) }) {
+		read(ctx)
+	}
 }
 
 func (c *Coordinator) globalStatus(ctx context.Context, m *protocol.GlobalStatusRequest, reply Replier) {

@@ -60,12 +60,22 @@ func (c *Coordinator) submit(x string, e txn.Event, done func(txn.Reply, error))
 	start := !l.running
 	l.running = true
 	s.mu.Unlock()
-	if start {
-		c.work.Add(1)
-		c.cfg.Spawn(func() {
-			defer c.work.Done()
-			c.runLane(s, l, x)
-		})
+	if start && !c.run(func() { c.runLane(s, l, x) }) {
+		s.abandon()
+	}
+}
+
+// abandon answers everybody in the shard's lanes after Close.
+func (s *laneShard) abandon() {
+	s.mu.Lock()
+	abandoned := s.lanes
+	s.lanes = make(map[string]*lane)
+	s.mu.Unlock()
+	for _, l := range abandoned {
+		fail(l.queue, errStopped)
+		for _, w := range l.waiters {
+			w.done(txn.Reply{}, errStopped)
+		}
 	}
 }
 
