@@ -27,9 +27,9 @@ func (a *admission) enter() (ok, first bool) {
 
 // leave makes room for another.
 func (a *admission) leave() {
-	// Well below the limit, so that a server at its limit does not log each
+	// Below the limit by some, so that a server at its limit does not log each
 	// refusal.
-	if a.inside.Add(-1) < a.limit*9/10 && a.full.Load() {
+	if a.inside.Add(-1) <= a.limit*9/10 && a.full.Load() {
 		a.full.Store(false)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -112,9 +113,31 @@ func TestTooManyResourcesAreRefused(t *testing.T) {
 	w.eventuallyLogs("resources on one connection")
 }
 
-// Answers that come in another order than the requests reach their places.
+const mergedParts = 5
+
+// inReverse answers all parts of a merged request once the last has come, the
+// last one first. The answer to part i has status i.
+func inReverse() func(coordinator.Caller, protocol.Message, map[string]string, coordinator.Replier) bool {
+	var replies []func()
+	return func(_ coordinator.Caller, m protocol.Message, _ map[string]string, reply coordinator.Replier) bool {
+		n := m.(*protocol.GlobalStatusRequest).ExtraData[0] - 'a'
+		replies = append(replies, func() {
+			reply(&protocol.GlobalStatusResult{TxResult: protocol.OK(), Status: protocol.GlobalStatus(n)}, nil)
+		})
+		if len(replies) == mergedParts {
+			go func() {
+				for i := mergedParts - 1; i >= 0; i-- {
+					replies[i]()
+				}
+			}()
+		}
+		return true
+	}
+}
+
+// Answers that come in another order than the requests reach their places, in
+// the form that the client's version reads.
 func TestMergedAnswersInReverse(t *testing.T) {
-	const parts = 5
 	for _, test := range []struct {
 		version string
 		batch   bool
@@ -132,58 +155,49 @@ func TestMergedAnswersInReverse(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s,batch=%v,ids=%v", test.version, test.batch, test.withIDs), func(t *testing.T) {
 			w := newWorld(t, func(c *Config) { c.BatchResponses = test.batch })
-			var replies []func()
-			w.coordinator.handle = func(_ coordinator.Caller, m protocol.Message, _ map[string]string, reply coordinator.Replier) bool {
-				n := m.(*protocol.GlobalStatusRequest).ExtraData[0] - 'a'
-				replies = append(replies, func() {
-					reply(&protocol.GlobalStatusResult{TxResult: protocol.OK(), Status: protocol.GlobalStatus(n)}, nil)
-				})
-				if len(replies) == parts {
-					go func() {
-						for i := parts - 1; i >= 0; i-- {
-							replies[i]()
-						}
-					}()
-				}
-				return true
-			}
+			w.coordinator.handle = inReverse()
 			c := w.dial()
 			c.registerTM(test.version)
 			m := &protocol.Merged{}
-			for i := range parts {
+			for i := range mergedParts {
 				m.Messages = append(m.Messages, &protocol.GlobalStatusRequest{Global: protocol.Global{ExtraData: string(rune('a' + i))}})
 				if test.withIDs {
 					m.IDs = append(m.IDs, int32(100+i))
 				}
 			}
 			c.send(frame.OneWay, 7, m, nil)
-			f, answer := c.receive()
-			require.Equal(t, test.want, answer.TypeCode())
-			status := func(m protocol.Message) int { return int(m.(*protocol.GlobalStatusResult).Status) }
-			switch answer := answer.(type) {
-			case *protocol.GlobalStatusResult:
-				for i := parts - 1; i >= 0; i-- {
-					require.EqualValues(t, 100+i, f.ID)
-					require.Equal(t, i, status(answer))
-					if i > 0 {
-						var m protocol.Message
-						f, m = c.receive()
-						answer = m.(*protocol.GlobalStatusResult)
-					}
-				}
-			case *protocol.MergedResult:
-				require.EqualValues(t, 7, f.ID)
-				for i := range parts {
-					require.Equal(t, i, status(answer.Messages[i]))
-				}
-			case *protocol.BatchResult:
-				require.EqualValues(t, 7, f.ID)
-				for i := range parts {
-					require.EqualValues(t, 100+i, answer.IDs[i])
-					require.Equal(t, i, status(answer.Messages[i]))
-				}
-			}
+			requireAnswers(c, test.want)
 		})
+	}
+}
+
+// requireAnswers reads the answers of inReverse in the form that is wanted.
+func requireAnswers(c *client, want protocol.TypeCode) {
+	c.t.Helper()
+	f, m := c.receive()
+	require.Equal(c.t, want, m.TypeCode())
+	statuses := make(map[int]protocol.Message)
+	switch m := m.(type) {
+	case *protocol.GlobalStatusResult:
+		statuses[int(f.ID)-100] = m
+		for range mergedParts - 1 {
+			f, m := c.receive()
+			statuses[int(f.ID)-100] = m
+		}
+	case *protocol.MergedResult:
+		require.EqualValues(c.t, 7, f.ID)
+		for i, part := range m.Messages {
+			statuses[i] = part
+		}
+	case *protocol.BatchResult:
+		require.EqualValues(c.t, 7, f.ID)
+		for i, part := range m.Messages {
+			statuses[int(m.IDs[i])-100] = part
+		}
+	}
+	require.Len(c.t, statuses, mergedParts)
+	for i := range mergedParts {
+		require.EqualValues(c.t, i, statuses[i].(*protocol.GlobalStatusResult).Status)
 	}
 }
 
@@ -234,10 +248,14 @@ func TestTooManyConnections(t *testing.T) {
 	c := w.dial()
 	c.registerTM("2.5.0")
 	w.dial().closedByServer()
+	w.dial().closedByServer()
 	w.eventuallyLogs("too many connections")
+	require.Equal(t, 1, strings.Count(w.log.String(), "too many connections"), "not a line for each")
 	require.NoError(t, c.Close())
 	require.Eventually(t, func() bool { return w.connections.inside.Load() == 0 }, patience, time.Millisecond)
 	w.dial().registerTM("2.5.0")
+	w.dial().closedByServer()
+	require.Eventually(t, func() bool { return strings.Count(w.log.String(), "too many connections") == 2 }, patience, time.Millisecond)
 }
 
 // Bytes that cannot be read end their connection, name the cause in the log,
