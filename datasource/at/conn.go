@@ -189,7 +189,7 @@ func (c *conn) query(ctx context.Context, global string, st *sqlparse.Statement,
 // rows are locked by others; no local lock is held in between. Work ends the
 // transaction if it succeeds.
 func (c *conn) alone(ctx context.Context, global string, work func(*localTx) error) error {
-	return c.res.awaitLocks(ctx, c.res.cfg.LockWait, func() error {
+	return c.res.awaitLocks(ctx, func() error {
 		tx, err := c.begin(ctx, global, driver.TxOptions{})
 		if err != nil {
 			return err

@@ -29,6 +29,8 @@ type coordinator struct {
 	nextID    int64
 	// registering is called before each registration, outside of mu.
 	registering func(context.Context, rm.Registration) error
+	// registered is called after each.
+	registered func()
 }
 
 func newCoordinator(t testing.TB) *coordinator {
@@ -50,6 +52,9 @@ func (c *coordinator) RegisterBranch(ctx context.Context, r rm.Registration) (in
 	}
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
+	}
+	if c.registered != nil {
+		defer c.registered()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

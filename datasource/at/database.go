@@ -20,14 +20,15 @@ type database struct {
 	// now is the expression for undo_log's times, ago for the time so many
 	// seconds before it.
 	now, ago string
-	// tuples puts (?, ?), … behind IN.
-	tuples string
 	// statementOnly tells an error that failed one statement and left the
 	// transaction as it was.
 	statementOnly func(error) bool
 	// commitFailed tells an error of COMMIT after which nothing can have been
 	// committed.
 	commitFailed func(error) bool
+	// deadlock tells that the database rolled the transaction back because it
+	// and others waited for each other: it may be tried again.
+	deadlock func(error) bool
 	// duplicate tells the violation of a unique key.
 	duplicate func(error) bool
 	// busy tells that another connection holds the database's write lock.
@@ -39,9 +40,9 @@ func databaseOf(d schema.Dialect) database {
 		return database{
 			begin: "BEGIN IMMEDIATE", now: "strftime('%Y-%m-%d %H:%M:%f', 'now')",
 			ago:           "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ? || ' seconds')",
-			tuples:        "VALUES ",
 			statementOnly: sqliteStatementOnly,
 			commitFailed:  func(error) bool { return false },
+			deadlock:      func(error) bool { return false },
 			duplicate:     func(err error) bool { return sqliteCode(err) == sqliteConstraint },
 			busy:          sqliteBusyOrLocked,
 		}
@@ -50,6 +51,7 @@ func databaseOf(d schema.Dialect) database {
 		rowLocks: true, begin: "START TRANSACTION", now: "NOW(6)", ago: "NOW(6) - INTERVAL ? SECOND",
 		statementOnly: mysqlStatementOnly,
 		commitFailed:  mysqlCommitFailed,
+		deadlock:      func(err error) bool { return mysqlNumber(err) == mysqlDeadlock },
 		duplicate:     func(err error) bool { return mysqlNumber(err) == mysqlDuplicate },
 		busy:          func(error) bool { return false },
 	}

@@ -9,10 +9,13 @@ import (
 	"github.com/qiao-tx/qiao/rm"
 )
 
-// awaitLocks makes attempts until one does not fail with a lock conflict, at
-// most for wait, at ever longer intervals. It makes at least one.
-func (r *Resource) awaitLocks(ctx context.Context, wait time.Duration, attempt func() error) error {
-	return r.poll(ctx, wait, "global locks", func(err error) bool { return errors.Is(err, rm.ErrLockConflict) }, attempt)
+// awaitLocks makes attempts until one does not fail with a lock conflict or a
+// deadlock, at most for LockWait, at ever longer intervals. It makes at least
+// one. An attempt must be a local transaction of its own.
+func (r *Resource) awaitLocks(ctx context.Context, attempt func() error) error {
+	return r.poll(ctx, r.cfg.LockWait, "global locks", func(err error) bool {
+		return errors.Is(err, rm.ErrLockConflict) || r.db.deadlock(err)
+	}, attempt)
 }
 
 // holdLocks is awaitLocks for a caller that holds local locks meanwhile: it

@@ -36,9 +36,9 @@ func (r *Resource) deleteNow(ctx context.Context, keys []undoKey) error {
 	return r.awaitFile(ctx, func() error { return r.deleteUndo(ctx, s, keys) })
 }
 
-// undoAttempts bounds how often a rollback that meets phase one's late record
-// starts again.
-const undoAttempts = 3
+// undoAttempts bounds how often a rollback starts again that meets phase one's
+// late record or a deadlock.
+const undoAttempts = 5
 
 // Rollback undoes the branch in one local transaction, or proves that there is
 // nothing to undo. It is idempotent. A record that Java alone can read, and any
@@ -47,7 +47,7 @@ func (r *Resource) Rollback(ctx context.Context, b rm.Branch) (protocol.BranchSt
 	var err error
 	for range undoAttempts {
 		err = r.inTransaction(ctx, func(s session) error { return r.undo(ctx, s, undoKey{b.XID, b.ID}) })
-		if !r.db.duplicate(err) {
+		if !r.db.duplicate(err) && !r.db.deadlock(err) {
 			break
 		}
 	}
@@ -107,6 +107,7 @@ func (r *Resource) undoEntry(ctx context.Context, s session, e undo.Entry) error
 	}
 	current, err := readKeys(ctx, s, r.cfg.Dialect, table, keys)
 	if err != nil {
+		r.tables.Invalidate("", shown.Table)
 		return fmt.Errorf("read the rows of table %s as they are: %w", table.Name, err)
 	}
 	dirty, err := image.Diff(table, e.After, current)

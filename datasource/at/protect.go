@@ -29,6 +29,7 @@ func (t *localTx) protect(ctx context.Context, st *sqlparse.Statement, args []dr
 	}
 	before, err := t.matching(ctx, table, st, args, image.Columns(table), locking(t.dialect()))
 	if err != nil {
+		t.conn.res.tables.Invalidate(st.Schema, st.Table)
 		return nil, fmt.Errorf("before image of table %s: %w", table.Name, err)
 	}
 	result, err := run(ctx)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/qiao-tx/qiao/datasource/at"
 	"github.com/qiao-tx/qiao/datasource/meta"
+	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/protocol/xid"
 )
@@ -39,7 +40,7 @@ func TestRollbackUndoesEveryStatement(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, settings{}, stock, func(t *testing.T, e *env) {
-				if name == "limit" && e.dialect != 1 {
+				if name == "limit" && e.dialect != schema.MySQL {
 					return // SQLite is built without LIMIT on UPDATE
 				}
 				before := e.dump(allStock)

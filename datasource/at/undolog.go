@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/qiao-tx/qiao/datasource/schema"
 )
 
 // States of a row of undo_log.
@@ -58,14 +60,20 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// deleteUndo deletes the rows of finished branches.
+// deleteUndo deletes the rows of finished branches. Each way of naming them is
+// the one that the database looks up in the index: MariaDB reads, and locks,
+// the whole table for a single tuple behind IN, and SQLite takes no more than
+// a thousand terms of OR.
 func (r *Resource) deleteUndo(ctx context.Context, s session, keys []undoKey) error {
 	args := make([]any, 0, 2*len(keys))
 	for _, key := range keys {
 		args = append(args, key.xid, key.branchID)
 	}
-	tuples := strings.TrimSuffix(strings.Repeat("(?, ?), ", len(keys)), ", ")
-	_, err := s.Exec(ctx, "DELETE FROM undo_log WHERE (xid, branch_id) IN ("+r.db.tuples+tuples+")", args...)
+	where := strings.TrimSuffix(strings.Repeat("(xid = ? AND branch_id = ?) OR ", len(keys)), " OR ")
+	if r.cfg.Dialect == schema.SQLite {
+		where = "(xid, branch_id) IN (VALUES " + strings.TrimSuffix(strings.Repeat("(?, ?), ", len(keys)), ", ") + ")"
+	}
+	_, err := s.Exec(ctx, "DELETE FROM undo_log WHERE "+where, args...)
 	return err
 }
 

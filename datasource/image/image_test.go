@@ -207,7 +207,7 @@ func TestAmbiguousCompositeKeysStayApart(t *testing.T) {
 func TestSelectListReadsExactly(t *testing.T) {
 	columns := []schema.Column{mysql("float", 7), mysql("datetime(6)", 93), mysql("int", 4)}
 	assert.Equal(t, "`c`+0e0, CAST(`c` AS CHAR), `c`", SelectList(schema.MySQL, columns))
-	assert.Equal(t, `+"c", +"c", +"c"`, SelectList(schema.SQLite, columns))
+	assert.Equal(t, "+`c`, +`c`, +`c`", SelectList(schema.SQLite, columns))
 }
 
 func TestWhereKeys(t *testing.T) {

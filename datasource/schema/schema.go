@@ -29,13 +29,10 @@ func (d Dialect) String() string {
 }
 
 // Quote writes an identifier so that the dialect takes it literally, whatever
-// letters and quotes are in it.
+// letters and quotes are in it. SQLite takes backquotes too; between double
+// quotes it would take a name that it does not know for a text.
 func (d Dialect) Quote(identifier string) string {
-	quote := "`"
-	if d == SQLite {
-		quote = `"`
-	}
-	return quote + strings.ReplaceAll(identifier, quote, quote+quote) + quote
+	return "`" + strings.ReplaceAll(identifier, "`", "``") + "`"
 }
 
 // QuoteTable writes a table's name behind its schema, where there is one.

@@ -17,14 +17,14 @@ func TestQuote(t *testing.T) {
 		{schema.MySQL, "order", "`order`"},
 		{schema.MySQL, "a`b", "`a``b`"},
 		{schema.MySQL, `a"b`, "`a\"b`"},
-		{schema.SQLite, "order", `"order"`},
-		{schema.SQLite, `a"b`, `"a""b"`},
-		{schema.SQLite, "a`b]", "\"a`b]\""},
+		{schema.SQLite, "order", "`order`"},
+		{schema.SQLite, `a"b`, "`a\"b`"},
+		{schema.SQLite, "a`b]", "`a``b]`"},
 	} {
 		assert.Equal(t, test.want, test.dialect.Quote(test.name))
 	}
 	assert.Equal(t, "`db`.`t`", schema.MySQL.QuoteTable("db", "t"))
-	assert.Equal(t, `"t"`, schema.SQLite.QuoteTable("", "t"))
+	assert.Equal(t, "`t`", schema.SQLite.QuoteTable("", "t"))
 }
 
 func TestTableLooksColumnsUpInAnyCase(t *testing.T) {

@@ -28,8 +28,8 @@ func TestInverse(t *testing.T) {
 			{"DELETE FROM `t` WHERE (`a` = ? AND `b` = ?)", []any{"x", int64(2)}},
 			{"DELETE FROM `t` WHERE (`a` = ? AND `b` = ?)", []any{"x", int64(1)}}}},
 		{"delete", Entry{Kind: sqlparse.Delete, Before: images}, schema.SQLite, []Statement{
-			{`INSERT INTO "t" ("v", "a", "b") VALUES (?, ?, ?)`, []any{nil, "x", int64(2)}},
-			{`INSERT INTO "t" ("v", "a", "b") VALUES (?, ?, ?)`, []any{"one", "x", int64(1)}}}},
+			{"INSERT INTO `t` (`v`, `a`, `b`) VALUES (?, ?, ?)", []any{nil, "x", int64(2)}},
+			{"INSERT INTO `t` (`v`, `a`, `b`) VALUES (?, ?, ?)", []any{"one", "x", int64(1)}}}},
 		{"update", Entry{Kind: sqlparse.Update, Before: images, After: images}, schema.MySQL, []Statement{
 			{"UPDATE `t` SET `v` = ? WHERE (`a` = ? AND `b` = ?)", []any{nil, "x", int64(2)}},
 			{"UPDATE `t` SET `v` = ? WHERE (`a` = ? AND `b` = ?)", []any{"one", "x", int64(1)}}}},
