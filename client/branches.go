@@ -40,7 +40,7 @@ func (b branches) RegisterResource(ctx context.Context, r rm.Resource) error {
 	told := make(chan struct{}, len(links))
 	for _, l := range links {
 		spawned := c.spawn(func() {
-			b.tellLater(ctx, l, r.ID(), generation)
+			b.tell(ctx, l, r.ID(), generation)
 			told <- struct{}{}
 		})
 		if !spawned {
@@ -61,9 +61,9 @@ func (b branches) RegisterResource(ctx context.Context, r rm.Resource) error {
 	return nil
 }
 
-// tellLater tells a connected node of a resource. It goes on when ctx has ended:
+// tell makes a resource known to a connected node. It goes on when ctx has ended:
 // a caller that gives up must not leave a node half informed.
-func (b branches) tellLater(ctx context.Context, l *link, id string, generation int) {
+func (b branches) tell(ctx context.Context, l *link, id string, generation int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.c.cfg.ConnectTimeout)
 	defer cancel()
 	if err := b.c.tellResources(ctx, l, []string{id}); err != nil {
@@ -154,6 +154,9 @@ func (b branches) CheckLocks(ctx context.Context, x string, t protocol.BranchTyp
 
 func (b branches) ask(ctx context.Context, op string, r request) (rpc.Response, error) {
 	answer, failed := b.c.ask(ctx, b.c.cfg.RMTimeout, r)
+	if failed != nil && failed.unsendable {
+		return answer, fmt.Errorf("%s: the request cannot be sent: %w", op, failed.cause)
+	}
 	if failed != nil {
 		return answer, &rm.Unavailable{Op: op, SafeToRetry: !failed.carriedOut, Cause: failed.cause}
 	}

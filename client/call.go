@@ -42,6 +42,9 @@ type request struct {
 type failure struct {
 	// carriedOut: the request may have been.
 	carriedOut bool
+	// unsendable: the request itself is at fault, such as a text too long for
+	// the wire.
+	unsendable bool
 	cause      error
 }
 
@@ -74,7 +77,8 @@ func (c *Client) ask(ctx context.Context, timeout time.Duration, r request) (rpc
 		if err != nil {
 			failed.cause = fmt.Errorf("%s: %w", l.address, err)
 			failed.carriedOut = failed.carriedOut || !rpc.SafeToRetry(err)
-			if ctx.Err() == nil && !repairable(err) || failed.carriedOut && !r.repeatable(l) {
+			failed.unsendable = ctx.Err() == nil && !repairable(err)
+			if failed.unsendable || failed.carriedOut && !r.repeatable(l) {
 				return rpc.Response{}, &failed
 			}
 		}
@@ -83,7 +87,9 @@ func (c *Client) ask(ctx context.Context, timeout time.Duration, r request) (rpc
 			return rpc.Response{}, &failed
 		}
 		last = l
-		sleep(ctx, delay(attempt)/2)
+		if !errors.Is(err, rpc.ErrClosed) { // else taking a link is wait enough
+			sleep(ctx, delay(attempt)/2)
+		}
 	}
 }
 

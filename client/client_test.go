@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 	"github.com/qiao-tx/qiao/protocol/xid"
+	"github.com/qiao-tx/qiao/rm"
 	"github.com/qiao-tx/qiao/tm"
 )
 
@@ -268,6 +271,32 @@ func TestRefusalsAndNonsense(t *testing.T) {
 		assert.ErrorIs(t, err, test.is)
 		assert.ErrorContains(t, err, test.text)
 	}
+}
+
+func TestARequestThatCannotBeSent(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	long := strings.Repeat("x", 1<<17)
+	_, err := c.TM().Begin(t.Context(), tm.Options{Name: long})
+	assert.ErrorContains(t, err, "cannot be sent")
+	_, err = c.RM().RegisterBranch(t.Context(), rm.Registration{XID: "h:1:2", ResourceID: long})
+	assert.ErrorContains(t, err, "cannot be sent")
+	assert.NotErrorIs(t, err, rm.ErrUnavailable)
+	assert.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing), "the connection is still good")
+}
+
+// TestAnXIDMayNameANodeByNumber: the client was given its name.
+func TestAnXIDMayNameANodeByNumber(t *testing.T) {
+	one, two := startTC(t), startTC(t)
+	_, port, err := net.SplitHostPort(one.address)
+	require.NoError(t, err)
+	c := open(t, client.Config{Addresses: []string{"localhost:" + port}}, two)
+	awaitInUse(t, c, one, two)
+	for range 20 {
+		_, err := c.TM().Status(t.Context(), xid.New(one.address, 7))
+		require.NoError(t, err)
+	}
+	assert.Empty(t, requests[*protocol.GlobalStatusRequest](two))
 }
 
 func TestCancellationEndsEveryRequest(t *testing.T) {

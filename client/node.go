@@ -151,7 +151,7 @@ func (c *Client) session(ctx context.Context, address string) (used bool, err er
 	})
 	defer conn.Wait()
 	defer func() { conn.Close(err) }()
-	l := &link{conn: conn, address: address}
+	l := &link{conn: conn, address: address, resolved: conn.RemoteAddr().String()}
 	if err := c.introduce(ctx, l); err != nil {
 		return false, fmt.Errorf("register with the coordinator at %s: %w", address, err)
 	}

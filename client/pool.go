@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -22,8 +23,10 @@ var (
 
 // link is a connection on which the application is registered.
 type link struct {
-	conn    *rpc.Conn
-	address string
+	conn *rpc.Conn
+	// address is as the Resolver gave it, resolved is the peer's host:port as a
+	// number. XIDs have one or the other.
+	address, resolved string
 	// extension is the level of Qiao's own extensions that both ends speak; 0 on
 	// a Java coordinator.
 	extension int
@@ -173,7 +176,7 @@ func (p *pool) look(c choice) (found *link, changed <-chan struct{}, err error) 
 		if !l.alive() || c.fits != nil && !c.fits(l) {
 			continue
 		}
-		if l.address == c.address && l != c.not {
+		if c.address != "" && (c.address == l.address || c.address == l.resolved) && l != c.not {
 			return l, nil, nil
 		}
 		if found == nil || found == c.not {
@@ -207,8 +210,8 @@ func (p *pool) whyUnconnected() error {
 	if len(p.links) > 0 {
 		why = errUnfit
 	}
-	for _, err := range p.trouble {
-		why = fmt.Errorf("%w; %w", why, err)
+	for _, address := range slices.Sorted(maps.Keys(p.trouble)) {
+		why = fmt.Errorf("%w; %w", why, p.trouble[address])
 	}
 	return why
 }

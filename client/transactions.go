@@ -80,6 +80,9 @@ func trueStatus(head map[string]string, status protocol.GlobalStatus) protocol.G
 
 func (t transactions) ask(ctx context.Context, op string, r request) (rpc.Response, error) {
 	answer, failed := t.c.ask(ctx, t.c.cfg.TMTimeout, r)
+	if failed != nil && failed.unsendable {
+		return answer, fmt.Errorf("%s: the request cannot be sent: %w", op, failed.cause)
+	}
 	if failed != nil {
 		return answer, &tm.Unavailable{Op: op, SafeToRetry: !failed.carriedOut, Cause: failed.cause}
 	}
