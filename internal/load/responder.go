@@ -1,19 +1,18 @@
 package load
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
-	"github.com/qiao-tx/qiao/protocol/frame"
-	"github.com/qiao-tx/qiao/protocol/native"
+	"github.com/qiao-tx/qiao/protocol/rpc"
 )
 
 const (
@@ -22,41 +21,35 @@ const (
 	// logBytes is the size of the responder's file, made in advance and written
 	// round and round, as a log writes into segments made in advance.
 	logBytes = 64 << 20
-	// bareXID has the length of a real one.
-	bareXID = "127.0.0.1:8091:2612341069705662466"
+	// firstID gives XIDs and branch ids the length of real ones.
+	firstID = 2612341069705662466
+	// orderTimeout is a resource manager's time to answer.
+	orderTimeout = 15 * time.Second
 )
 
-// Responder answers the load's requests in the right form and with nothing
-// behind it: no state, no locks, no decoding. Like a durable coordinator it
-// answers begin, register and commit only when a record of the step is on the
-// disk, and one write and one fsync carry all records that wait. What it
-// reaches is what this machine can do at best for the same round trips.
+// Responder answers the load's requests, over the same protocol code as the
+// server, with nothing behind it: no state, no locks, no decisions. Like a
+// durable coordinator it answers begin, register and commit only when a record
+// of the step is on the disk, and one write and one fsync carry all records that
+// wait. What it reaches is what this machine can do at best for the same round
+// trips.
 type Responder struct {
 	file     *os.File
 	branches int
-	replies  map[protocol.TypeCode][]byte
-	order    []byte // a BranchCommit, to be sent once for each branch
-
-	records atomic.Uint64
+	lastID   atomic.Int64
+	records  atomic.Uint64
 
 	mu      sync.Mutex
 	waiting []step
 	wake    chan struct{} // capacity 1
 }
 
-// step is a request that waits for its record.
+// step waits for its record. A step without a request is the end of a
+// transaction: nobody waits for its record.
 type step struct {
-	from *bareConn
-	kind protocol.TypeCode
-	id   int32
-}
-
-// bareConn is one connection of a Responder. Only the log writer writes to it.
-type bareConn struct {
-	net.Conn
-	out     []byte
-	orders  int32 // ids of orders
-	answers int   // of orders, since the last record of an end
+	conn    *rpc.Conn
+	request rpc.Request
+	answer  protocol.Message
 }
 
 // NewResponder makes a responder that keeps its records in the file and orders
@@ -65,35 +58,9 @@ func NewResponder(file *os.File, branches int) (*Responder, error) {
 	if _, err := file.WriteAt(make([]byte, logBytes), 0); err != nil {
 		return nil, fmt.Errorf("make the file: %w", err)
 	}
-	r := &Responder{file: file, branches: branches, wake: make(chan struct{}, 1), replies: map[protocol.TypeCode][]byte{}}
-	ok := protocol.OK()
-	registered := protocol.RegisterTMResult{Result: ok.Result, Identified: true, Version: protocol.SeataVersion}
-	for request, reply := range map[protocol.TypeCode]protocol.Message{
-		protocol.TypeRegisterTM:     &registered,
-		protocol.TypeRegisterRM:     (*protocol.RegisterRMResult)(&registered),
-		protocol.TypeGlobalBegin:    &protocol.GlobalBeginResult{TxResult: ok, XID: bareXID},
-		protocol.TypeBranchRegister: &protocol.BranchRegisterResult{TxResult: ok, BranchID: 2612341069705662467},
-		protocol.TypeGlobalCommit:   &protocol.GlobalCommitResult{TxResult: ok, Status: protocol.StatusCommitted},
-	} {
-		b, err := encode(frame.Response, reply)
-		if err != nil {
-			return nil, err
-		}
-		r.replies[request] = b
-	}
-	var err error
-	r.order, err = encode(frame.Request, &protocol.BranchCommit{BranchOrder: protocol.BranchOrder{
-		XID: bareXID, BranchID: 2612341069705662467, Type: protocol.TypeAT, ResourceID: Options{Mode: AT}.resourceID(),
-	}})
-	return r, err
-}
-
-func encode(messageType byte, m protocol.Message) ([]byte, error) {
-	body, err := native.Append(nil, m)
-	if err != nil {
-		return nil, err
-	}
-	return frame.Append(nil, &frame.Frame{MessageType: messageType, Codec: 1, Body: body})
+	r := &Responder{file: file, branches: branches, wake: make(chan struct{}, 1)}
+	r.lastID.Store(firstID)
+	return r, nil
 }
 
 // Records counts the records written.
@@ -118,53 +85,36 @@ func (r *Responder) Serve(ctx context.Context, listener net.Listener) error {
 			return nil
 		}
 		running.Go(func() {
-			closeAtEnd := context.AfterFunc(ctx, func() { nc.Close() })
+			conn := rpc.New(nc, rpc.Options{Handler: r.handle})
+			closeAtEnd := context.AfterFunc(ctx, func() { conn.Close(nil) })
 			defer closeAtEnd()
-			defer nc.Close()
-			r.read(&bareConn{Conn: nc})
+			conn.Wait()
 		})
 	}
 }
 
-// read queues the connection's requests until it ends, for whatever reason:
-// the load at the other end knows it.
-func (r *Responder) read(c *bareConn) {
-	in := bufio.NewReaderSize(c, 64<<10)
-	for {
-		header, err := in.Peek(frame.HeaderLen)
-		if err != nil {
-			return
-		}
-		n, err := frame.Length(header, in.Size())
-		if err != nil {
-			return
-		}
-		b, err := in.Peek(n)
-		if err != nil {
-			return
-		}
-		r.receive(c, b)
-		if _, err := in.Discard(n); err != nil {
-			return
-		}
+// handle queues the answer behind the record.
+func (r *Responder) handle(conn *rpc.Conn, request rpc.Request) {
+	ok := protocol.OK()
+	s := step{conn: conn, request: request}
+	switch request.Message.(type) {
+	case *protocol.RegisterTM:
+		s.answer = &protocol.RegisterTMResult{Result: ok.Result, Identified: true, Version: protocol.SeataVersion}
+	case *protocol.RegisterRM:
+		s.answer = &protocol.RegisterRMResult{Result: ok.Result, Identified: true, Version: protocol.SeataVersion}
+	case *protocol.GlobalBegin:
+		s.answer = &protocol.GlobalBeginResult{TxResult: ok, XID: "127.0.0.1:8091:" + strconv.FormatInt(r.lastID.Add(1), 10)}
+	case *protocol.BranchRegister:
+		s.answer = &protocol.BranchRegisterResult{TxResult: ok, BranchID: r.lastID.Add(1)}
+	case *protocol.GlobalCommit:
+		s.answer = &protocol.GlobalCommitResult{TxResult: ok, Status: protocol.StatusCommitted}
+	default:
+		return // not a part of the load
 	}
+	r.enqueue(s)
 }
 
-// receive looks at nothing but the type and the id of a frame.
-func (r *Responder) receive(c *bareConn, b []byte) {
-	body := int(binary.BigEndian.Uint16(b[7:]))
-	s := step{from: c, id: int32(binary.BigEndian.Uint32(b[12:]))}
-	if messageType := b[9]; (messageType != frame.Request && messageType != frame.Response) || len(b) < body+2 {
-		return // a heartbeat: the load does not mind a server that is silent
-	}
-	s.kind = protocol.TypeCode(binary.BigEndian.Uint16(b[body:]))
-	if s.kind == protocol.TypeBranchCommitResult {
-		// The answers of one transaction share a record, as in the coordinator.
-		if c.answers++; c.answers < r.branches {
-			return
-		}
-		c.answers = 0
-	}
+func (r *Responder) enqueue(s step) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting = append(r.waiting, s)
@@ -204,40 +154,37 @@ func (r *Responder) write(ctx context.Context) error {
 		}
 		offset += int64(len(batch))
 		r.records.Add(uint64(len(steps)))
-		r.answer(steps)
+		for _, s := range steps {
+			r.carryOut(s)
+		}
+		clear(steps)
 	}
 }
 
-// answer sends what the steps bring, one write for each connection.
-func (r *Responder) answer(steps []step) {
-	for _, s := range steps {
-		c := s.from
-		c.out = appendFrame(c.out, r.replies[s.kind], s.id)
-		if s.kind == protocol.TypeGlobalCommit {
-			for range r.branches {
-				c.orders++
-				c.out = appendFrame(c.out, r.order, c.orders)
-			}
-		}
+// carryOut answers a step and, after a commit, orders phase two. A connection
+// that cannot be written to is closed, and the load at its other end knows.
+func (r *Responder) carryOut(s step) {
+	if s.answer == nil {
+		return
 	}
-	for _, s := range steps {
-		if c := s.from; len(c.out) > 0 {
-			if _, err := c.Write(c.out); err != nil {
-				c.Close()
-			}
-			c.out = c.out[:0]
-		}
+	_ = s.conn.Reply(s.request, s.answer, nil)
+	if commit, ok := s.request.Message.(*protocol.GlobalCommit); ok {
+		r.order(s.conn, commit.XID)
 	}
 }
 
-// appendFrame appends a prepared frame with the id; none for a step that needs
-// no answer.
-func appendFrame(dst, prepared []byte, id int32) []byte {
-	if prepared == nil {
-		return dst
+// order orders phase two of a transaction. The answers share one record, as in
+// the coordinator.
+func (r *Responder) order(conn *rpc.Conn, xid string) {
+	open := new(atomic.Int64)
+	open.Store(int64(r.branches))
+	for range r.branches {
+		conn.Go(&protocol.BranchCommit{BranchOrder: protocol.BranchOrder{
+			XID: xid, BranchID: firstID, Type: protocol.TypeAT, ResourceID: Options{Mode: AT}.resourceID(),
+		}}, orderTimeout, func(protocol.Message, error) {
+			if open.Add(-1) == 0 {
+				r.enqueue(step{})
+			}
+		})
 	}
-	start := len(dst)
-	dst = append(dst, prepared...)
-	binary.BigEndian.PutUint32(dst[start+12:], uint32(id))
-	return dst
 }
