@@ -33,8 +33,10 @@ const (
 
 const (
 	orderWait = 60 * time.Second
-	// pause before the next order after a failure.
-	failurePause = 50 * time.Millisecond
+	// A customer who met a failure thinks before the next order; one who met no
+	// order service at all tries the same order again.
+	failurePause = 300 * time.Millisecond
+	dialPause    = 50 * time.Millisecond
 )
 
 // customers place all orders, many at once, and note each answer.
@@ -94,7 +96,7 @@ func (c *customers) place(ctx context.Context, o shop.Order) answer {
 		if !errors.As(err, &op) || op.Op != "dial" {
 			return a
 		}
-		pause(ctx, failurePause) // the order service is down
+		pause(ctx, dialPause)
 	}
 	return unknown
 }
