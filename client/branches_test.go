@@ -190,12 +190,14 @@ func TestNothingIsSentBeforeTheRegistration(t *testing.T) {
 
 func TestARefusedResourceIsNotKept(t *testing.T) {
 	tc := startTC(t)
-	c := open(t, client.Config{RMTimeout: 500 * time.Millisecond}, tc)
+	c := open(t, client.Config{}, tc)
 	tc.on(func(r rpc.Request) (answer, bool) {
 		m, ok := r.Message.(*protocol.RegisterRM)
 		return answer{message: &protocol.RegisterRMResult{}}, ok && m.ResourceIDs != ""
 	})
-	err := c.RM().RegisterResource(t.Context(), &resource{id: "db"})
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	err := c.RM().RegisterResource(ctx, &resource{id: "db"})
 	assert.ErrorIs(t, err, rm.ErrUnavailable)
 	assert.ErrorContains(t, err, `refused the resources ["db"]`)
 	tc.on(nil)
