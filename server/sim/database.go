@@ -23,6 +23,10 @@ type database struct {
 	// defence marks branches rolled back before their local commit, which must
 	// not come any more.
 	defence map[int64]bool
+	// dirty marks branches whose row somebody foreign changed after them;
+	// foreign sums what they changed.
+	dirty   map[int64]bool
+	foreign int64
 	// locked rows belong to an open local transaction; a crash ends it.
 	locked map[int]bool
 }
@@ -36,7 +40,8 @@ type image struct {
 func newDatabase(w *world, index int) *database {
 	d := &database{
 		process: newProcess(w, fmt.Sprintf("jdbc:mysql://db%d:3306/bank", index)),
-		undo:    make(map[int64]image), defence: make(map[int64]bool), locked: make(map[int]bool),
+		undo:    make(map[int64]image), defence: make(map[int64]bool),
+		dirty: make(map[int64]bool), locked: make(map[int]bool),
 	}
 	for range w.plan.Rows {
 		d.rows = append(d.rows, opening)
@@ -144,6 +149,9 @@ func (d *database) rollBack(branchID int64) error {
 	case d.locked[u.row]:
 		return errBusy
 	case d.rows[u.row] != u.after:
+		if d.dirty[branchID] {
+			return errDirty
+		}
 		d.w.violate("I5", "%s: branch %d left %d in row %d, now it is %d",
 			d.name, branchID, u.after, u.row, d.rows[u.row])
 		return errDirty
@@ -152,8 +160,31 @@ func (d *database) rollBack(branchID int64) error {
 	return nil
 }
 
+// writeForeign changes a row outside of all global transactions.
+func (d *database) writeForeign() {
+	row := d.w.rng.IntN(len(d.rows))
+	if !d.up || d.locked[row] {
+		return
+	}
+	d.rows[row] += 10_000
+	d.foreign += 10_000
+	d.w.logf("%s: somebody writes row %d", d.name, row)
+	for id, u := range d.undo {
+		if u.row == row {
+			d.dirty[id] = true
+		}
+	}
+}
+
+// balance leaves out what is not the transactions' doing: foreign writes, and
+// what branches did that wait for an operator.
 func (d *database) balance() int64 {
-	var sum int64
+	sum := -d.foreign
+	for id, u := range d.undo {
+		if d.w.truth.waits(id) {
+			sum -= u.after - u.before
+		}
+	}
 	for _, v := range d.rows {
 		sum += v
 	}
@@ -163,6 +194,9 @@ func (d *database) balance() int64 {
 func (d *database) unfinished() []string {
 	var left []string
 	for _, id := range slices.Sorted(maps.Keys(d.undo)) {
+		if d.w.truth.waits(id) {
+			continue
+		}
 		left = append(left, fmt.Sprintf("%s: undo record of branch %d", d.name, id))
 	}
 	return left

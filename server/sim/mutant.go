@@ -44,6 +44,12 @@ const (
 	OrdersSwapped
 	// TrueStatusToJava: a commit is answered with the true status.
 	TrueStatusToJava
+	// OutcomesForgotten: a finished transaction is as one that never was.
+	OutcomesForgotten
+	// EvidenceDropped: a transaction that waits for an operator does not say why.
+	EvidenceDropped
+	// DirtyRetried: a transaction that waits for an operator is tried again.
+	DirtyRetried
 )
 
 // brokenStore is a store with the mutant's defect.
@@ -90,6 +96,15 @@ func (s *brokenStore) change(b *storage.Batch) *storage.Batch {
 		if b.Global == nil {
 			c.Add = nil
 		}
+	case EvidenceDropped, DirtyRetried:
+		if b.Global != nil && b.Global.Evidence != "" && b.Global.DueAt == 0 {
+			g := *b.Global
+			g.Evidence = ""
+			if s.mutant == DirtyRetried {
+				g.Status, g.DueAt = protocol.StatusRollbackRetrying, b.At+1000
+			}
+			c.Global = &g
+		}
 	case NeverDue:
 		if b.Global != nil {
 			g := *b.Global
@@ -98,6 +113,15 @@ func (s *brokenStore) change(b *storage.Batch) *storage.Batch {
 		}
 	}
 	return &c
+}
+
+// Load implements storage.Store.
+func (s *brokenStore) Load(ctx context.Context, xid string) (storage.State, error) {
+	state, err := s.Store.Load(ctx, xid)
+	if s.mutant == OutcomesForgotten && state.Finished() {
+		return storage.State{}, err
+	}
+	return state, err
 }
 
 // LastID implements storage.Store.

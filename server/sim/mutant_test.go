@@ -27,6 +27,9 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"an order is answered but not carried out", OrdersForged, 50},
 		{"a rollback is ordered as a commit", OrdersSwapped, 50},
 		{"a commit is answered with the true status", TrueStatusToJava, 50},
+		{"outcomes are forgotten", OutcomesForgotten, 50},
+		{"evidence is dropped", EvidenceDropped, 200},
+		{"a dirty rollback is tried again", DirtyRetried, 200},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

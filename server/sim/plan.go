@@ -23,6 +23,9 @@ type plan struct {
 	// Mean times between crashes of a node and of a resource manager, and
 	// between jumps of a node's clock; 0 means none.
 	NodeCrash, ParticipantCrash, ClockJump time.Duration
+	// ForeignWrite is the mean time between writes to a row by somebody outside
+	// of all global transactions; 0 means none.
+	ForeignWrite time.Duration
 	// MaxSkew is how far a node's clock may be off.
 	MaxSkew time.Duration
 }
@@ -38,9 +41,9 @@ func newPlan(rng *rand.Rand) plan {
 		Transactions: 5 + rng.IntN(30),
 		Trouble:      time.Duration(4+rng.IntN(10)) * time.Second,
 
-		Loss:      oneOf(0, 0, 0.01, 0.1),
+		Loss:      oneOf(0, 0, 0.01, 0.05),
 		Duplicate: oneOf(0, 0, 0.03, 0.2),
-		Late:      oneOf(0, 0, 0.01, 0.1),
+		Late:      oneOf(0, 0, 0.01, 0.05),
 
 		SlowStore:    oneOf(0, 0, 0.01, 0.05),
 		StoreFails:   oneOf(0, 0, 0.01, 0.03),
@@ -50,6 +53,7 @@ func newPlan(rng *rand.Rand) plan {
 		NodeCrash:        every(0, 0, 15*time.Second, 5*time.Second),
 		ParticipantCrash: every(0, 0, 15*time.Second, 5*time.Second),
 		ClockJump:        every(0, 3*time.Second),
+		ForeignWrite:     every(0, 0, 0, 2*time.Second),
 		MaxSkew:          every(0, 0, 500*time.Millisecond, 5*time.Second),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/qiao-tx/qiao/server/txn"
@@ -24,9 +25,9 @@ type Report struct {
 	Violations []string
 	// Hash is the trace's: equal seeds have equal hashes.
 	Hash uint64
-	// Committed, RolledBack and Undecided count transactions; Batches what
-	// became durable.
-	Committed, RolledBack, Undecided, Batches int
+	// Committed, RolledBack and Undecided count transactions, Parked those of
+	// them that wait for an operator; Batches what became durable.
+	Committed, RolledBack, Undecided, Parked, Batches int
 	// Simulated is how much virtual time passed.
 	Simulated time.Duration
 }
@@ -80,6 +81,9 @@ func (w *world) scheduleFaults() {
 		})
 		w.every(w.plan.ClockJump, n.jumpClock)
 	}
+	for _, d := range w.databases {
+		w.every(w.plan.ForeignWrite, d.writeForeign)
+	}
 	for _, p := range w.participants {
 		w.every(w.plan.ParticipantCrash, func() {
 			if p.running() {
@@ -120,7 +124,7 @@ func (w *world) atRest() bool {
 		}
 	}
 	for _, r := range w.truth.records {
-		if !r.state.Finished() {
+		if !r.state.Finished() && !r.parked() {
 			return false
 		}
 	}
@@ -130,6 +134,10 @@ func (w *world) atRest() bool {
 // checkEnd checks what must hold when everything has come to rest.
 func (w *world) checkEnd() {
 	for _, r := range w.truth.sorted() {
+		if r.parked() {
+			w.checkParked(r)
+			continue
+		}
 		if !r.state.Finished() {
 			w.violate("end", "%s never ended: %s, due at %d: %s", r.state.XID,
 				txn.Status(&r.state), r.state.Global.DueAt, r.state.Global.Evidence)
@@ -142,7 +150,9 @@ func (w *world) checkEnd() {
 		}
 	}
 	_ = w.truth.ScanLocks(context.Background(), func(k storage.RowKey, l storage.Lock) bool {
-		w.violate("I4", "at the end %s is still locked by %s", k, l.XID)
+		if !w.truth.waits(l.BranchID) {
+			w.violate("I4", "at the end %s is still locked by %s", k, l.XID)
+		}
 		return true
 	})
 	var sum, want int64
@@ -158,6 +168,22 @@ func (w *world) checkEnd() {
 	}
 }
 
+// checkParked checks a transaction that waits for an operator: foreign writes
+// are the reason, it says so, and it has kept its locks (I4, I11).
+func (w *world) checkParked(r *record) {
+	dirty := false
+	for _, d := range w.databases {
+		for i := range r.state.Branches {
+			b := &r.state.Branches[i]
+			dirty = dirty || d.dirty[b.ID] && b.Locked
+		}
+	}
+	if !dirty || !strings.Contains(r.state.Global.Evidence, errDirty.Error()) {
+		w.violate("I11", "%s waits for an operator as %s without a dirty branch in locks and evidence: %q",
+			r.state.XID, r.state.Global.Status, r.state.Global.Evidence)
+	}
+}
+
 func (w *world) report() Report {
 	r := Report{Violations: w.broken, Hash: w.hash.Sum64(), Simulated: w.now}
 	for _, rec := range w.truth.records {
@@ -169,6 +195,9 @@ func (w *world) report() Report {
 		default:
 			r.Undecided++
 		}
+		if rec.parked() {
+			r.Parked++
+		}
 		r.Batches += int(rec.state.Revision)
 	}
 	return r
@@ -176,6 +205,6 @@ func (w *world) report() Report {
 
 // String is one line about the run.
 func (r Report) String() string {
-	return fmt.Sprintf("%d committed, %d rolled back, %d undecided, %d batches in %s, hash %016x, %d violations",
-		r.Committed, r.RolledBack, r.Undecided, r.Batches, r.Simulated, r.Hash, len(r.Violations))
+	return fmt.Sprintf("%d committed, %d rolled back, %d undecided, %d parked, %d batches in %s, hash %016x, %d violations",
+		r.Committed, r.RolledBack, r.Undecided, r.Parked, r.Batches, r.Simulated, r.Hash, len(r.Violations))
 }

@@ -33,12 +33,15 @@ func TestSeeds(t *testing.T) {
 		}
 		total.Committed += r.Committed
 		total.RolledBack += r.RolledBack
+		total.Undecided += r.Undecided
+		total.Parked += r.Parked
 		total.Batches += r.Batches
 		total.Simulated += r.Simulated
 	}
 	t.Logf("%d seeds: %s", *seeds, total)
 	require.NotZero(t, total.Committed)
 	require.NotZero(t, total.RolledBack)
+	require.NotZero(t, total.Parked)
 }
 
 func replay(t *testing.T, s uint64) {

@@ -91,6 +91,9 @@ func (a *tccAction) balance() int64 { return a.total }
 func (a *tccAction) unfinished() []string {
 	var left []string
 	for _, id := range slices.Sorted(maps.Keys(a.reserved)) {
+		if a.w.truth.waits(id) {
+			continue
+		}
 		left = append(left, fmt.Sprintf("%s: reservation of branch %d", a.name, id))
 	}
 	return left

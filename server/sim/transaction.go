@@ -15,6 +15,7 @@ type transaction struct {
 	number int
 	// qiao: the client is one of ours; else it is Java's.
 	qiao  bool
+	saga  bool
 	steps []step
 	// wants is how it ends when all steps succeed; undecided means that the
 	// client dies before it says.
@@ -32,22 +33,22 @@ type step struct {
 }
 
 func newTransaction(w *world, number int) *transaction {
-	t := &transaction{w: w, number: number, qiao: w.rng.IntN(2) == 0}
+	t := &transaction{w: w, number: number, qiao: w.rng.IntN(2) == 0, saga: w.rng.IntN(10) == 0}
 	for range w.rng.IntN(2) + 1 {
 		amount := w.rng.Int64N(50) + 1
 		t.steps = append(t.steps, t.step(-amount), t.step(amount))
 	}
 	switch n := w.rng.IntN(20); {
-	case n < 13:
+	case n < 16:
 		t.wants = commit
-	case n < 18:
+	case n < 19:
 		t.wants = rollback
 	}
 	return t
 }
 
 func (t *transaction) step(delta int64) step {
-	p := t.w.participants[t.w.rng.IntN(len(t.w.participants))]
+	p := t.w.services[t.w.rng.IntN(len(t.w.services))]
 	return step{at: p, row: t.w.rng.IntN(t.w.plan.Rows), delta: delta}
 }
 
@@ -58,7 +59,11 @@ func (t *transaction) caller() coordinator.Caller {
 }
 
 func (t *transaction) begin() {
-	m := &protocol.GlobalBegin{Name: "transfer", TimeoutMillis: int32(t.w.between(1_000, 10_000))}
+	name := "transfer"
+	if t.saga {
+		name = sagaName
+	}
+	m := &protocol.GlobalBegin{Name: name, TimeoutMillis: int32(t.w.between(1_000, 10_000))}
 	t.w.call(call{request: request{from: t.caller(), message: m}, tries: 3}, func(answer protocol.Message) {
 		r, _ := answer.(*protocol.GlobalBeginResult)
 		if r == nil || r.Code != protocol.ResultSuccess {
@@ -66,7 +71,11 @@ func (t *transaction) begin() {
 			return
 		}
 		t.xid = r.XID
-		t.next(0)
+		if t.saga {
+			t.report()
+		} else {
+			t.next(0)
+		}
 	})
 }
 

@@ -43,6 +43,25 @@ type record struct {
 	branches map[int64]storage.Branch
 }
 
+// saga: its client may change the decision.
+func (r *record) saga() bool { return r.state.Global.Name == sagaName }
+
+// parked: it waits for an operator.
+func (r *record) parked() bool {
+	switch r.state.Global.Status {
+	case protocol.StatusCommitFailed, protocol.StatusRollbackFailed, protocol.StatusTimeoutRollbackFailed:
+		return !r.state.Finished()
+	}
+	return false
+}
+
+// waits tells whether a branch belongs to a transaction that waits for an
+// operator.
+func (t *truth) waits(branchID int64) bool {
+	r := t.records[t.ids[branchID]]
+	return r != nil && r.parked() && r.state.Branch(branchID) != nil
+}
+
 func newTruth(w *world, s storage.Store) *truth {
 	return &truth{Store: s, w: w, records: make(map[string]*record), ids: make(map[int64]string)}
 }
@@ -74,6 +93,9 @@ func (t *truth) applied(b *storage.Batch) {
 	if err != nil {
 		t.w.violate("store", "%s: applied what does not follow from revision %d: %v", b.XID, before.Revision, err)
 		return
+	}
+	if r.parked() && !r.saga() && after.Global.Status != before.Global.Status {
+		t.w.violate("I11", "%s: was %s, became %s without an operator", b.XID, before.Global.Status, txn.Status(&after))
 	}
 	r.state = after
 	for _, branch := range b.Add {
@@ -114,14 +136,14 @@ func (t *truth) decided(r *record, b *storage.Batch) {
 	if now == r.decision {
 		return
 	}
-	if r.decision != undecided {
+	if r.decision != undecided && !r.saga() {
 		t.w.violate("I1", "%s: decided to %s, now %s", b.XID, r.decision, txn.Status(&r.state))
 	}
 	r.decision = now
 	switch overdue := b.At >= r.state.Global.Deadline(); {
 	case now == commit && !r.asked[commit]:
 		t.w.violate("I1", "%s: committed though nobody asked for it", b.XID)
-	case now == commit && overdue:
+	case now == commit && overdue && !r.saga():
 		t.w.violate("I7", "%s: committed after its time-out", b.XID)
 	case now == rollback && !r.asked[rollback] && !overdue:
 		t.w.violate("I13", "%s: rolled back before its time-out though nobody asked for it", b.XID)
@@ -213,11 +235,25 @@ func (t *truth) answered(r request, answer protocol.Message) {
 			t.w.violate("I2", "branch %d was acknowledged and is not durable", m.BranchID)
 		}
 	case *protocol.GlobalCommitResult:
-		t.answeredCommit(r.message.(*protocol.GlobalCommit).XID, m.Status)
+		xid := r.message.(*protocol.GlobalCommit).XID
+		t.remembered(xid, m.TxResult, m.Status)
+		t.answeredCommit(xid, m.Status)
 	case *protocol.GlobalRollbackResult:
-		t.claimed(r.message.(*protocol.GlobalRollback).XID, m.Status)
+		xid := r.message.(*protocol.GlobalRollback).XID
+		t.remembered(xid, m.TxResult, m.Status)
+		t.claimed(xid, m.Status)
 	case *protocol.GlobalStatusResult:
-		t.claimed(r.message.(*protocol.GlobalStatusRequest).XID, m.Status)
+		xid := r.message.(*protocol.GlobalStatusRequest).XID
+		t.remembered(xid, m.TxResult, m.Status)
+		t.claimed(xid, m.Status)
+	}
+}
+
+// remembered checks that nobody is told Finished, which is what an unknown
+// transaction answers, of one that is on record: no run outlasts the retention.
+func (t *truth) remembered(xid string, result protocol.TxResult, s protocol.GlobalStatus) {
+	if r := t.records[xid]; s == protocol.StatusFinished && result.Code == protocol.ResultSuccess && r != nil {
+		t.w.violate("I10", "%s is %s, a client was told that nobody knows it", xid, txn.Status(&r.state))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/qiao-tx/qiao/storage/memory"
@@ -27,10 +28,13 @@ type world struct {
 	// has to come to rest.
 	faulty bool
 
-	truth        *truth
-	nodes        []*node
-	participants []participant
-	transactions []*transaction
+	truth *truth
+	nodes []*node
+	// services take part in transactions; participants are they and the
+	// application that drives sagas.
+	services, participants []participant
+	databases              []*database
+	transactions           []*transaction
 
 	trace  io.Writer
 	hash   hashWriter
@@ -54,11 +58,14 @@ func newWorld(seed uint64, o Options) *world {
 		w.nodes = append(w.nodes, newNode(w, i, o.Mutant))
 	}
 	for i := range w.plan.Databases {
-		w.participants = append(w.participants, newDatabase(w, i))
+		d := newDatabase(w, i)
+		w.databases = append(w.databases, d)
+		w.services = append(w.services, d)
 	}
 	for i := range w.plan.Actions {
-		w.participants = append(w.participants, newTCC(w, i))
+		w.services = append(w.services, newTCC(w, i))
 	}
+	w.participants = append(slices.Clone(w.services), newSagaApp(w))
 	return w
 }
 

@@ -1,0 +1,47 @@
+package sim
+
+import (
+	"github.com/qiao-tx/qiao/protocol"
+)
+
+// sagaApp is the application that drives sagas and takes the orders for them.
+type sagaApp struct{ process }
+
+func newSagaApp(w *world) *sagaApp { return &sagaApp{process: newProcess(w, "tm#default")} }
+
+// work implements participant; a saga calls its services itself.
+func (*sagaApp) work(*transaction, int, int64, func(bool)) {}
+
+func (a *sagaApp) obey(m protocol.Message) protocol.Message {
+	o, decided := orderOf(m)
+	if a.w.chance(a.w.plan.Nonsense) {
+		return a.nonsense(o, decided)
+	}
+	return result(o, decided, done(decided), "")
+}
+
+func (*sagaApp) balance() int64       { return 0 }
+func (*sagaApp) unfinished() []string { return nil }
+
+// sagaName marks a saga's global transaction.
+const sagaName = "$Saga_order"
+
+// report ends a saga as its client wants, or hands it to the coordinator, or
+// leaves it to the time-out.
+func (t *transaction) report() {
+	var s protocol.GlobalStatus
+	switch t.w.rng.IntN(5) {
+	case 0:
+		s = protocol.StatusCommitted
+	case 1:
+		s = protocol.StatusRollbacked
+	case 2:
+		s = protocol.StatusCommitRetrying
+	case 3:
+		s = protocol.StatusRollbackRetrying
+	default:
+		t.over = true
+		return
+	}
+	t.ask(&protocol.GlobalReport{Global: protocol.Global{XID: t.xid}, Status: s}, decisionOf(s))
+}
