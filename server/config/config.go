@@ -28,6 +28,9 @@ type Config struct {
 
 	// Data is the directory of the durable store and of the node's identity.
 	Data string
+	// DiskReserveMiB is the free space of the disk, in MiB, below which nothing
+	// new is begun; 0 is none.
+	DiskReserveMiB int
 	// StoreMode names the store; the embedded log, "raft", is the one there is.
 	StoreMode string
 
@@ -73,6 +76,7 @@ func Default() Config {
 	return Config{
 		Listen:            "127.0.0.1:8091",
 		Data:              "qiao-data",
+		DiskReserveMiB:    256,
 		StoreMode:         "raft",
 		LogFormat:         "text",
 		LogLevel:          "info",
@@ -101,6 +105,7 @@ func (c *Config) Validate() error {
 	}
 	errs = append(errs, c.validateListen())
 	bad(c.Data == "", "data: the directory of the store must be named")
+	bad(c.DiskReserveMiB < 0 || c.DiskReserveMiB > 1<<30, "disk-reserve-mib %d: want 0 to 2^30", c.DiskReserveMiB)
 	bad(!strings.EqualFold(c.StoreMode, "raft"),
 		"store.mode %q: the embedded log is the only store of this release; write raft or leave the key out", c.StoreMode)
 	bad(!oneOf(c.LogFormat, "text", "json"), "log.format %q: want text or json", c.LogFormat)

@@ -121,6 +121,7 @@ func TestMistakes(t *testing.T) {
 		{"wildcard", "listen: ':8091'", nil, nil, []string{"insecure-listen"}},
 		{"listen without port", "listen: localhost", nil, nil, []string{"want host:port"}},
 		{"store of another release", "store.mode: db", nil, nil, []string{"embedded log is the only store"}},
+		{"disk reserve", "disk-reserve-mib: -1", nil, nil, []string{"disk-reserve-mib"}},
 		{"log level", "log.level: loud", nil, nil, []string{"want debug, info, warn or error"}},
 		{"zero period", "retention: 0s", nil, nil, []string{"retention", "at least 1ms"}},
 		{"idle below a heartbeat", "read-idle-timeout: 100ms", nil, nil, []string{"read-idle-timeout"}},

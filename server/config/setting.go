@@ -58,6 +58,7 @@ func Settings(c *Config) []Setting {
 		{"advertise", "host or host:port in XIDs, by which clients reach this server; default the listening host, or a network card's address", text(&c.Advertise), nil},
 		{"port-file", "file that receives the address actually listened on", text(&c.PortFile), nil},
 		{"data", "directory of the durable store", text(&c.Data), seata("store.file.dir")},
+		{"disk-reserve-mib", "free space of the disk in MiB below which no transaction is begun and no branch added; 0 is none", number(&c.DiskReserveMiB), nil},
 		{"store.mode", "the store; raft is the embedded log", text(&c.StoreMode), nil},
 		{"log.format", "text or json", text(&c.LogFormat), nil},
 		{"log.level", "debug, info, warn or error", text(&c.LogLevel), nil},
