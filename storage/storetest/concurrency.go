@@ -39,12 +39,12 @@ func testConcurrentRevisions(w *world) {
 	var won atomic.Int64
 	w.together(func(int) error {
 		for range rounds {
-			now, err := w.store.Load(w.ctx, s.XID)
+			now, err := w.store.Load(w.Context(), s.XID)
 			if err != nil {
 				return err
 			}
 			branch := w.branch("")
-			err = w.store.Apply(w.ctx, &storage.Batch{XID: s.XID, Revision: now.Revision, Add: []storage.Branch{branch}})
+			err = w.store.Apply(w.Context(), &storage.Batch{XID: s.XID, Revision: now.Revision, Add: []storage.Branch{branch}})
 			if err == nil {
 				won.Add(1)
 			} else if !errors.Is(err, storage.ErrMoved) {
@@ -69,7 +69,7 @@ func testConcurrentLocks(w *world) {
 		for range rounds {
 			b := w.begun()
 			b.Add = []storage.Branch{w.branch("t:1")}
-			err := w.store.Apply(w.ctx, b)
+			err := w.store.Apply(w.Context(), b)
 			var held *storage.LockHeld
 			if errors.As(err, &held) {
 				continue
@@ -84,7 +84,7 @@ func testConcurrentLocks(w *world) {
 			holding.Add(-1)
 			done := finishing(protocol.StatusCommitted)
 			done.XID, done.Revision = b.XID, 1
-			if err := w.store.Apply(w.ctx, done); err != nil {
+			if err := w.store.Apply(w.Context(), done); err != nil {
 				return err
 			}
 		}
@@ -100,7 +100,7 @@ func testConcurrentLocks(w *world) {
 func testConcurrentTransactions(w *world) {
 	expected := make([][]storage.State, workers)
 	w.together(func(worker int) (err error) {
-		expected[worker], err = w.live(w.ctx, rand.New(rand.NewPCG(1, uint64(worker))))
+		expected[worker], err = w.live(w.Context(), rand.New(rand.NewPCG(1, uint64(worker))))
 		return err
 	})
 	w.twice(func() {

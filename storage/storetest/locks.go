@@ -16,7 +16,7 @@ func testLockConflict(w *world) {
 		} {
 			b := &storage.Batch{XID: other.XID, Revision: other.Revision, Add: []storage.Branch{w.branch(row)}}
 			var held *storage.LockHeld
-			err := w.store.Apply(w.ctx, b)
+			err := w.store.Apply(w.Context(), b)
 			require.ErrorAs(w, err, &held)
 			w.requireHeld(err, held.Key, holder, branch)
 		}
@@ -37,7 +37,7 @@ func testLockConflictStatus(w *world) {
 	b := w.begun()
 	b.Add = []storage.Branch{w.branch("t:1")}
 	w.twice(func() {
-		w.requireHeld(w.store.Apply(w.ctx, b), storage.NewRowKey(resource, "t", "1"), holder, holder.Branches[0].ID)
+		w.requireHeld(w.store.Apply(w.Context(), b), storage.NewRowKey(resource, "t", "1"), holder, holder.Branches[0].ID)
 	})
 }
 
@@ -52,10 +52,10 @@ func testLockConflictWritesNothing(w *world) {
 		Add: []storage.Branch{w.branch("v:1"), w.branch("v:2;t:1")}, UnlockAll: true,
 	}
 	var held *storage.LockHeld
-	require.ErrorAs(w, w.store.Apply(w.ctx, b), &held)
+	require.ErrorAs(w, w.store.Apply(w.Context(), b), &held)
 	begin := w.begun()
 	begin.Add = []storage.Branch{w.branch("t:1")}
-	require.ErrorAs(w, w.store.Apply(w.ctx, begin), &held)
+	require.ErrorAs(w, w.store.Apply(w.Context(), begin), &held)
 	w.twice(func() {
 		require.Equal(w, other, w.load(other.XID))
 		gone := w.load(begin.XID)
@@ -78,7 +78,7 @@ func testLocksAreReentrant(w *world) {
 		w.twice(func() { require.Len(w, w.holders(), 2) })
 		s = w.apply(s, &storage.Batch{Unlock: []int64{s.Branches[first].ID}})
 		w.twice(func() {
-			w.requireHeld(w.store.CheckLocks(w.ctx, other.XID, []storage.RowKey{row}), row, s, s.Branches[1-first].ID)
+			w.requireHeld(w.store.CheckLocks(w.Context(), other.XID, []storage.RowKey{row}), row, s, s.Branches[1-first].ID)
 			require.Len(w, w.holders(), 2)
 		})
 		// Unlocking again releases nothing that others hold.
@@ -121,7 +121,7 @@ func testUnlockedBranchesLockNothing(w *world) {
 func testBadLockKey(w *world) {
 	b := w.begun()
 	b.Add = []storage.Branch{w.branch("no table")}
-	require.ErrorIs(w, w.store.Apply(w.ctx, b), storage.ErrBadLockKey)
+	require.ErrorIs(w, w.store.Apply(w.Context(), b), storage.ErrBadLockKey)
 	gone := w.load(b.XID)
 	require.False(w, gone.Exists())
 }
@@ -132,9 +132,9 @@ func testCheckLocks(w *world) {
 	free := storage.NewRowKey(resource, "t", "3")
 	row := storage.NewRowKey(resource, "t", "2")
 	w.twice(func() {
-		require.NoError(w, w.store.CheckLocks(w.ctx, other.XID, []storage.RowKey{free}))
-		require.NoError(w, w.store.CheckLocks(w.ctx, s.XID, []storage.RowKey{free, row}))
-		w.requireHeld(w.store.CheckLocks(w.ctx, other.XID, []storage.RowKey{free, row}), row, s, s.Branches[0].ID)
-		w.requireHeld(w.store.CheckLocks(w.ctx, "", []storage.RowKey{row}), row, s, s.Branches[0].ID)
+		require.NoError(w, w.store.CheckLocks(w.Context(), other.XID, []storage.RowKey{free}))
+		require.NoError(w, w.store.CheckLocks(w.Context(), s.XID, []storage.RowKey{free, row}))
+		w.requireHeld(w.store.CheckLocks(w.Context(), other.XID, []storage.RowKey{free, row}), row, s, s.Branches[0].ID)
+		w.requireHeld(w.store.CheckLocks(w.Context(), "", []storage.RowKey{row}), row, s, s.Branches[0].ID)
 	})
 }

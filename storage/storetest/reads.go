@@ -14,7 +14,7 @@ func testDue(w *world) {
 		return w.apply(storage.State{}, b)
 	}
 	due := func(now int64, limit int) []string {
-		xids, err := w.store.Due(w.ctx, now, limit)
+		xids, err := w.store.Due(w.Context(), now, limit)
 		require.NoError(w, err)
 		return xids
 	}
@@ -52,7 +52,7 @@ func testScan(w *world) {
 	}
 	scan := func(after int64, limit int) []storage.State {
 		var got []storage.State
-		require.NoError(w, w.store.Scan(w.ctx, after, func(s storage.State) bool {
+		require.NoError(w, w.store.Scan(w.Context(), after, func(s storage.State) bool {
 			got = append(got, s)
 			return len(got) < limit
 		}))
@@ -77,7 +77,7 @@ func testScanLocks(w *world) {
 		require.Equal(w, two.XID, held[storage.NewRowKey(resource, "t", "3")].XID)
 	})
 	calls := 0
-	require.NoError(w, w.store.ScanLocks(w.ctx, func(storage.RowKey, storage.Lock) bool { calls++; return false }))
+	require.NoError(w, w.store.ScanLocks(w.Context(), func(storage.RowKey, storage.Lock) bool { calls++; return false }))
 	require.Equal(w, 1, calls)
 }
 
@@ -85,7 +85,7 @@ func testScanLocks(w *world) {
 // of their transactions.
 func testLastID(w *world) {
 	last := func() int64 {
-		id, err := w.store.LastID(w.ctx)
+		id, err := w.store.LastID(w.Context())
 		require.NoError(w, err)
 		return id
 	}
@@ -99,7 +99,7 @@ func testLastID(w *world) {
 
 	refused := w.begun()
 	refused.XID, refused.Revision = s.XID, 99
-	require.ErrorIs(w, w.store.Apply(w.ctx, refused), storage.ErrMoved)
+	require.ErrorIs(w, w.store.Apply(w.Context(), refused), storage.ErrMoved)
 	w.twice(func() { require.Equal(w, s.Branches[0].ID, last(), "a refused batch left its id") })
 }
 

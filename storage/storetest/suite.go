@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 
@@ -55,7 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) Factory) {
 		{"ConcurrentTransactions", testConcurrentTransactions},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := &world{T: t, factory: open(t), ctx: t.Context()}
+			w := &world{T: t, factory: open(t)}
 			w.open()
 			test.run(w)
 			if !w.closed {
@@ -71,7 +70,6 @@ type world struct {
 	factory Factory
 	store   storage.Store
 	closed  bool
-	ctx     context.Context // the test's own
 	lastID  atomic.Int64
 }
 
@@ -144,7 +142,7 @@ func (w *world) apply(s storage.State, b *storage.Batch) storage.State {
 	}
 	next, err := s.Apply(b)
 	require.NoError(w, err)
-	require.NoError(w, w.store.Apply(w.ctx, b))
+	require.NoError(w, w.store.Apply(w.Context(), b))
 	return next
 }
 
@@ -154,7 +152,7 @@ func finishing(outcome protocol.GlobalStatus) *storage.Batch {
 
 func (w *world) load(x string) storage.State {
 	w.Helper()
-	s, err := w.store.Load(w.ctx, x)
+	s, err := w.store.Load(w.Context(), x)
 	require.NoError(w, err)
 	return s
 }
@@ -163,7 +161,7 @@ func (w *world) load(x string) storage.State {
 func (w *world) holders() map[storage.RowKey]storage.Lock {
 	w.Helper()
 	held := make(map[storage.RowKey]storage.Lock)
-	require.NoError(w, w.store.ScanLocks(w.ctx, func(row storage.RowKey, lock storage.Lock) bool {
+	require.NoError(w, w.store.ScanLocks(w.Context(), func(row storage.RowKey, lock storage.Lock) bool {
 		require.NotContains(w, held, row, "a lock listed twice")
 		held[row] = lock
 		return true

@@ -21,10 +21,10 @@ func testBegin(w *world) {
 func testBeginTwice(w *world) {
 	b := w.begun()
 	s := w.apply(storage.State{}, b)
-	w.twice(func() { require.ErrorIs(w, w.store.Apply(w.ctx, b), storage.ErrMoved) })
+	w.twice(func() { require.ErrorIs(w, w.store.Apply(w.Context(), b), storage.ErrMoved) })
 	w.apply(s, finishing(protocol.StatusCommitted))
 	w.twice(func() {
-		require.ErrorIs(w, w.store.Apply(w.ctx, b), storage.ErrMoved, "an XID is used again while its tombstone lasts")
+		require.ErrorIs(w, w.store.Apply(w.Context(), b), storage.ErrMoved, "an XID is used again while its tombstone lasts")
 	})
 }
 
@@ -35,10 +35,10 @@ func testRevisions(w *world) {
 	decided := w.apply(s, &storage.Batch{Global: &global})
 	for _, revision := range []uint64{0, s.Revision, decided.Revision + 1} {
 		late := &storage.Batch{XID: s.XID, Revision: revision, Add: []storage.Branch{w.branch("t:1")}}
-		require.ErrorIs(w, w.store.Apply(w.ctx, late), storage.ErrMoved)
+		require.ErrorIs(w, w.store.Apply(w.Context(), late), storage.ErrMoved)
 	}
 	unknown := &storage.Batch{XID: "127.0.0.1:8091:999", Revision: 1, Global: &global}
-	require.ErrorIs(w, w.store.Apply(w.ctx, unknown), storage.ErrMoved)
+	require.ErrorIs(w, w.store.Apply(w.Context(), unknown), storage.ErrMoved)
 	require.Equal(w, decided, w.load(s.XID))
 	require.Empty(w, w.holders())
 }
@@ -54,7 +54,7 @@ func testInvalidBatch(w *world) {
 		{Finish: &storage.Tombstone{}},
 	} {
 		b.XID, b.Revision = s.XID, s.Revision
-		require.ErrorIs(w, w.store.Apply(w.ctx, b), storage.ErrInvalidBatch)
+		require.ErrorIs(w, w.store.Apply(w.Context(), b), storage.ErrInvalidBatch)
 	}
 	require.Equal(w, s, w.load(s.XID))
 	require.Len(w, w.holders(), 1)
@@ -115,7 +115,7 @@ func testFinish(w *world) {
 			require.Empty(w, got.Branches)
 			require.Empty(w, w.holders(), "a finished transaction holds locks")
 			late := &storage.Batch{XID: s.XID, Revision: s.Revision + 1, Add: []storage.Branch{w.branch("t:9")}}
-			require.ErrorIs(w, w.store.Apply(w.ctx, late), storage.ErrMoved)
+			require.ErrorIs(w, w.store.Apply(w.Context(), late), storage.ErrMoved)
 		})
 	}
 }
@@ -139,7 +139,7 @@ func testTombstoneExpires(w *world) {
 }
 
 func testCanceled(w *world) {
-	ctx, cancel := context.WithCancel(w.ctx)
+	ctx, cancel := context.WithCancel(w.Context())
 	cancel()
 	b := w.begun()
 	err := w.store.Apply(ctx, b)
@@ -155,15 +155,15 @@ func testClosed(w *world) {
 	s := w.begin("t:1")
 	require.NoError(w, w.store.Close())
 	w.closed = true
-	require.ErrorIs(w, w.store.Apply(w.ctx, w.begun()), storage.ErrClosed)
-	_, err := w.store.Load(w.ctx, s.XID)
+	require.ErrorIs(w, w.store.Apply(w.Context(), w.begun()), storage.ErrClosed)
+	_, err := w.store.Load(w.Context(), s.XID)
 	require.ErrorIs(w, err, storage.ErrClosed)
-	require.ErrorIs(w, w.store.CheckLocks(w.ctx, "", nil), storage.ErrClosed)
-	_, err = w.store.Due(w.ctx, startMillis, 1)
+	require.ErrorIs(w, w.store.CheckLocks(w.Context(), "", nil), storage.ErrClosed)
+	_, err = w.store.Due(w.Context(), startMillis, 1)
 	require.ErrorIs(w, err, storage.ErrClosed)
-	require.ErrorIs(w, w.store.Scan(w.ctx, 0, func(storage.State) bool { return true }), storage.ErrClosed)
-	require.ErrorIs(w, w.store.ScanLocks(w.ctx, func(storage.RowKey, storage.Lock) bool { return true }), storage.ErrClosed)
-	_, err = w.store.LastID(w.ctx)
+	require.ErrorIs(w, w.store.Scan(w.Context(), 0, func(storage.State) bool { return true }), storage.ErrClosed)
+	require.ErrorIs(w, w.store.ScanLocks(w.Context(), func(storage.RowKey, storage.Lock) bool { return true }), storage.ErrClosed)
+	_, err = w.store.LastID(w.Context())
 	require.ErrorIs(w, err, storage.ErrClosed)
 	if w.factory.Durable {
 		w.open()

@@ -1,0 +1,49 @@
+package raft
+
+import (
+	"errors"
+	"log/slog"
+
+	hraft "github.com/hashicorp/raft"
+)
+
+// Config says where a Store keeps its data and how.
+type Config struct {
+	// Dir is the data directory: this store's alone, on a local disk. It is
+	// made when it does not exist.
+	Dir string
+	// Logger gets what the store has to say. The default discards it.
+	Logger *slog.Logger
+	// SnapshotBytes is the size to which the log grows before a snapshot is
+	// written and the log cut. It bounds the time of a restart. The default is
+	// 256 MiB.
+	SnapshotBytes int64
+	// ReserveBytes is the free space of the disk below which batches that begin
+	// transactions or add branches are refused with storage.ErrFull. The default
+	// is 256 MiB: two segments of the log and a snapshot. Negative means none.
+	ReserveBytes int64
+
+	// wrapLogs puts a test's faults under the log store.
+	wrapLogs func(hraft.LogStore) hraft.LogStore
+}
+
+const (
+	defaultSnapshotBytes = 256 << 20
+	defaultReserveBytes  = 256 << 20
+)
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Dir == "" {
+		return c, errors.New("the store needs a data directory: set Dir")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.SnapshotBytes <= 0 {
+		c.SnapshotBytes = defaultSnapshotBytes
+	}
+	if c.ReserveBytes == 0 {
+		c.ReserveBytes = defaultReserveBytes
+	}
+	return c, nil
+}

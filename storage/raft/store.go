@@ -1,0 +1,288 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+
+	"github.com/qiao-tx/qiao/storage"
+	"github.com/qiao-tx/qiao/storage/memory"
+)
+
+// Store implements storage.Store on a log of one node. What it has acknowledged
+// is on the disk. After a storage error it takes nothing more: Failed is closed,
+// and the process should exit and be started again.
+type Store struct {
+	dir       *directory
+	state     *memory.Store
+	latch     *latch
+	log       *wal.WAL
+	raft      *hraft.Raft
+	queue     *queue
+	requests  sync.Pool
+	disk      diskReserve
+	batches   atomic.Uint64
+	entries   atomic.Uint64
+	writing   sync.WaitGroup
+	snapshots sync.WaitGroup
+
+	closing  sync.Once
+	closeErr error
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open opens the store in config.Dir and returns when it has caught up with its
+// log. Errors name what is wrong and what to do; those about damaged data wrap
+// ErrDamaged, those about a directory in use by another process ErrInUse.
+func Open(config Config) (*Store, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDirectory(config.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	s := &Store{
+		dir:      dir,
+		state:    memory.New(),
+		latch:    newLatch(),
+		queue:    newQueue(),
+		requests: sync.Pool{New: newRequest},
+		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes},
+	}
+	if err := s.start(config); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", config.Dir, err), s.Close())
+	}
+	return s, nil
+}
+
+// start brings up log, Raft and writers. Close undoes what it did when it fails.
+func (s *Store) start(config Config) error {
+	logger := hclogAdapter{config.Logger}
+	var err error
+	s.log, err = wal.Open(s.dir.logPath(), wal.WithLogger(logger))
+	if err != nil {
+		return fmt.Errorf("%w: the log cannot be opened: %w", ErrDamaged, err)
+	}
+	var logs hraft.LogStore = s.log
+	if config.wrapLogs != nil {
+		logs = config.wrapLogs(logs)
+	}
+	snapshots, err := openSnapshots(s.dir.path, logger)
+	if err != nil {
+		return err
+	}
+	snapshotIndex, last, err := checkSnapshots(s.dir.path, snapshots)
+	if err != nil {
+		return err
+	}
+	end, err := checkLog(logs, snapshotIndex, last)
+	if err != nil {
+		return err
+	}
+	sealed := &sealedLogs{LogStore: logs, lastIndex: end.index, last: end.checksum}
+	fsm := &machine{
+		state: s.state, latch: s.latch,
+		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
+	}
+	if err := s.startRaft(logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{snapshots, s.latch}); err != nil {
+		return err
+	}
+	s.snapshots.Go(func() { s.takeSnapshots(fsm.snapshotDue) })
+	for range writers {
+		s.writing.Go(s.write)
+	}
+	return nil
+}
+
+const (
+	// With one node nobody else can be leader: the timeouts only delay the
+	// start.
+	electionTimeout = 50 * time.Millisecond
+	// leaderTimeout bounds the wait for our own election.
+	leaderTimeout = 30 * time.Second
+	// trailingLogs is what stays of the log after a snapshot: enough to tell
+	// that both belong together.
+	trailingLogs = 128
+	// never is for what Raft would do by itself on a timer.
+	never = 365 * 24 * time.Hour
+)
+
+func (s *Store) startRaft(logger hclogAdapter, fsm *machine, logs hraft.LogStore, snapshots hraft.SnapshotStore) error {
+	id := hraft.ServerID(s.dir.identity.NodeID)
+	address, transport := hraft.NewInmemTransport(hraft.ServerAddress(id))
+	config := hraft.DefaultConfig()
+	config.LocalID = id
+	config.Logger = logger
+	config.HeartbeatTimeout = electionTimeout
+	config.ElectionTimeout = electionTimeout
+	config.LeaderLeaseTimeout = electionTimeout
+	config.PreVoteDisabled = true
+	config.NoLegacyTelemetry = true
+	config.TrailingLogs = trailingLogs
+	config.SnapshotInterval = never // takeSnapshots goes by bytes
+
+	known, err := hraft.HasExistingState(logs, s.log, snapshots)
+	if err != nil {
+		return wrap("look for an existing log", err)
+	}
+	if !known {
+		self := hraft.Configuration{Servers: []hraft.Server{{ID: id, Address: address}}}
+		if err := hraft.BootstrapCluster(config, logs, s.log, snapshots, transport, self); err != nil {
+			return wrap("begin the log", err)
+		}
+	}
+	s.raft, err = hraft.NewRaft(config, fsm, logs, latchedStable{s.log, s.latch}, snapshots, transport)
+	if err != nil {
+		return wrap("start Raft", errors.Join(err, s.latch.err()))
+	}
+	return s.catchUp()
+}
+
+// catchUp waits until the node leads and the log is applied.
+func (s *Store) catchUp() error {
+	timer := time.NewTimer(leaderTimeout)
+	defer timer.Stop()
+	for leads := false; !leads; {
+		select {
+		case leads = <-s.raft.LeaderCh():
+		case <-s.latch.failed:
+			return s.latch.err()
+		case <-timer.C:
+			return fmt.Errorf("this node did not become leader of its own log within %v: is the disk stalled?", leaderTimeout)
+		}
+	}
+	err := s.raft.Barrier(0).Error()
+	if failed := s.latch.err(); failed != nil {
+		return failed
+	}
+	return wrap("apply the log", err)
+}
+
+// takeSnapshots writes a snapshot whenever one is due, until Raft shuts down.
+func (s *Store) takeSnapshots(due <-chan struct{}) {
+	for {
+		select {
+		case <-due:
+		case <-s.latch.ended:
+			return
+		}
+		// Raft logs a failure, and the latch keeps it when it is the disk's.
+		_ = s.raft.Snapshot().Error()
+	}
+}
+
+// Identity returns who this node is.
+func (s *Store) Identity() Identity { return s.dir.identity }
+
+// Failed is closed at the first storage error. What was acknowledged before is
+// safe; nothing will be acknowledged any more.
+func (s *Store) Failed() <-chan struct{} { return s.latch.failed }
+
+// Err returns the first storage error, or nil.
+func (s *Store) Err() error { return s.latch.err() }
+
+// Apply implements storage.Store.
+func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	if err := s.latch.err(); err != nil {
+		return unavailable(err)
+	}
+	if (b.Revision == 0 || len(b.Add) > 0) && s.disk.low() {
+		return fmt.Errorf("%w: less than %d MiB are free in %s: make room or lower the reserve", storage.ErrFull, s.disk.reserve>>20, s.dir.path)
+	}
+	// What is refused anyway needs no entry. The state machine checks again.
+	if err := s.state.Check(b); err != nil {
+		return err
+	}
+	r := s.requests.Get().(*request)
+	r.encoded = storage.AppendBatch(r.encoded[:0], b)
+	if !s.queue.put(r) {
+		return storage.ErrClosed
+	}
+	select {
+	case err := <-r.done:
+		s.requests.Put(r)
+		return err
+	case <-ctx.Done():
+		return unknown(ctx.Err())
+	}
+}
+
+// Load implements storage.Store.
+func (s *Store) Load(ctx context.Context, xid string) (storage.State, error) {
+	return s.state.Load(ctx, xid)
+}
+
+// CheckLocks implements storage.Store.
+func (s *Store) CheckLocks(ctx context.Context, xid string, rows []storage.RowKey) error {
+	return s.state.CheckLocks(ctx, xid, rows)
+}
+
+// Due implements storage.Store.
+func (s *Store) Due(ctx context.Context, now int64, limit int) ([]string, error) {
+	return s.state.Due(ctx, now, limit)
+}
+
+// Scan implements storage.Store.
+func (s *Store) Scan(ctx context.Context, after int64, f func(storage.State) bool) error {
+	return s.state.Scan(ctx, after, f)
+}
+
+// ScanLocks implements storage.Store.
+func (s *Store) ScanLocks(ctx context.Context, f func(storage.RowKey, storage.Lock) bool) error {
+	return s.state.ScanLocks(ctx, f)
+}
+
+// LastID implements storage.Store.
+func (s *Store) LastID(ctx context.Context) (int64, error) { return s.state.LastID(ctx) }
+
+// Stats implements storage.Store.
+func (s *Store) Stats() storage.Stats {
+	stats := s.state.Stats()
+	stats.Batches, stats.Entries = s.batches.Load(), s.entries.Load()
+	return stats
+}
+
+// Close implements storage.Store. It may be called again.
+func (s *Store) Close() error {
+	s.closing.Do(func() { s.closeErr = wrap("close the store", s.close()) })
+	return s.closeErr
+}
+
+func (s *Store) close() error {
+	s.queue.close()
+	s.writing.Wait()
+	var err error
+	var shutdown hraft.Future
+	if s.raft != nil {
+		shutdown = s.raft.Shutdown()
+	}
+	close(s.latch.ended)
+	if shutdown != nil {
+		err = shutdown.Error()
+	}
+	s.snapshots.Wait()
+	if s.log != nil {
+		err = errors.Join(err, s.log.Close())
+	}
+	return errors.Join(err, s.state.Close(), s.dir.close())
+}
+
+// wrap says what was attempted when err is not nil.
+func wrap(attempted string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", attempted, err)
+}

@@ -1,0 +1,157 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/qiao-tx/qiao/storage"
+)
+
+// writers is the number of entries under way: while one is on its way to the
+// disk, the next is filled and the one before it is applied.
+const writers = 4
+
+// enqueueTimeout bounds one attempt to hand an entry to Raft, so that a writer
+// notices a failed store.
+const enqueueTimeout = time.Second
+
+// request is one caller's batch.
+type request struct {
+	encoded []byte
+	done    chan error // of capacity 1: a caller may have gone
+}
+
+func newRequest() any { return &request{done: make(chan error, 1)} }
+
+// queue holds requests until a writer is free, and then all of them become one
+// entry. Nobody waits for company: under load it comes by itself.
+type queue struct {
+	mu      sync.Mutex
+	filled  sync.Cond
+	waiting []*request
+	closed  bool
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.filled.L = &q.mu
+	return q
+}
+
+// put adds r; false means that the queue is closed.
+func (q *queue) put(r *request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.waiting = append(q.waiting, r)
+	q.filled.Signal()
+	return true
+}
+
+// take moves the requests of one entry into dst; none means that the queue is
+// closed and empty.
+func (q *queue) take(dst []*request) []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) == 0 && !q.closed {
+		q.filled.Wait()
+	}
+	n, bytes := 0, 0
+	for n < len(q.waiting) && n < maxEntryBatches && bytes < maxEntryBytes {
+		bytes += len(q.waiting[n].encoded)
+		n++
+	}
+	dst = append(dst, q.waiting[:n]...)
+	rest := copy(q.waiting, q.waiting[n:])
+	clear(q.waiting[rest:])
+	q.waiting = q.waiting[:rest]
+	if rest > 0 {
+		q.filled.Signal()
+	}
+	return dst
+}
+
+// close lets writers end when they have taken what is there.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.filled.Broadcast()
+}
+
+// write turns requests into entries until the queue is closed and empty.
+func (s *Store) write() {
+	var requests []*request
+	var data []byte
+	for {
+		clear(requests)
+		requests = s.queue.take(requests[:0])
+		if len(requests) == 0 {
+			return
+		}
+		data = appendEntry(data[:0], requests)
+		results, err := s.propose(data)
+		if err != nil {
+			data = nil // Raft may still look at it
+		}
+		s.entries.Add(1)
+		for i, r := range requests {
+			if err == nil {
+				s.answer(r, results[i])
+			} else {
+				s.answer(r, err)
+			}
+		}
+	}
+}
+
+func (s *Store) answer(r *request, err error) {
+	if err == nil {
+		s.batches.Add(1)
+	}
+	r.done <- err
+}
+
+// propose makes an entry durable and applies it, and returns the result of each
+// of its batches.
+func (s *Store) propose(data []byte) ([]error, error) {
+	for {
+		if err := s.latch.err(); err != nil {
+			return nil, unavailable(err)
+		}
+		future := s.raft.Apply(data, enqueueTimeout)
+		switch err := future.Error(); {
+		case err == nil:
+		case errors.Is(err, hraft.ErrEnqueueTimeout):
+			continue
+		case s.latch.err() != nil:
+			return nil, unknown(s.latch.err())
+		case errors.Is(err, hraft.ErrNotLeader):
+			return nil, unavailable(err)
+		default:
+			return nil, unknown(err)
+		}
+		switch response := future.Response().(type) {
+		case []error:
+			return response, nil
+		case error:
+			return nil, unknown(response)
+		default:
+			return nil, unknown(fmt.Errorf("unexpected response %T", response))
+		}
+	}
+}
+
+// unavailable says that nothing was written.
+func unavailable(cause error) error { return fmt.Errorf("%w: %w", storage.ErrUnavailable, cause) }
+
+// unknown says that the batch may be durable or not.
+func unknown(cause error) error {
+	return fmt.Errorf("the outcome of the batch is unknown until the store is opened again: %w", cause)
+}
