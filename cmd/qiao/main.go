@@ -66,8 +66,12 @@ Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
 		return usageError{fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help")}
 	})
 	root.AddCommand(
+		newServerCommand(),
+		newDemoCommand(),
 		newBenchCommand(),
 		newBenchResponderCommand(),
+		newChildCommand(),
+		newShopCommand(),
 	)
 	return root
 }
