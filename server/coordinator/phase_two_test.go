@@ -239,3 +239,40 @@ func TestJudge(t *testing.T) {
 		assert.Contains(t, a.Reason, c.reason, c.name)
 	}
 }
+
+// The answers of one round share a Batch, once all of them are there.
+func TestAnswersOfARoundShareABatch(t *testing.T) {
+	inBubble(t, Config{}, func(t *testing.T, b *bench) {
+		xid := b.begin(time.Minute)
+		for i := range 5 {
+			b.register(xid, protocol.TypeAT, "db", fmt.Sprintf("t:%d", i))
+		}
+		b.ask(java, commitOf(xid))
+		before := b.c.Stats().Batches
+		orders := b.rms.taken()
+		require.Len(t, orders, 5)
+		for i, o := range orders {
+			require.Equal(t, before, b.c.Stats().Batches, "after %d answers", i)
+			o.done()
+			synctest.Wait()
+		}
+		require.Equal(t, before+1, b.c.Stats().Batches)
+		require.Equal(t, protocol.StatusCommitted, b.status(xid))
+	})
+}
+
+// A store that hangs does not pile up Ticks of the transactions that are due.
+func TestDueTransactionsAreTickedOnce(t *testing.T) {
+	inBubble(t, Config{}, func(t *testing.T, b *bench) {
+		xid := b.begin(time.Second)
+		b.store.close()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 1, b.c.Stats().Ticking)
+		s := b.c.shard(xid)
+		s.mu.Lock()
+		waiting := len(s.lanes[xid].queue)
+		s.mu.Unlock()
+		require.Zero(t, waiting, "one Tick is at the store; no other waits behind it")
+	})
+}

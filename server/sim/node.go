@@ -35,6 +35,9 @@ type node struct {
 	life  int
 	up    bool
 	tasks []*task
+	// unanswered are the requests of this life that got no answer yet.
+	unanswered map[uint64]protocol.Message
+	requests   uint64
 	// skew is how far the clock is off; bootSkew what would make it show the
 	// time of the last start again.
 	skew     time.Duration
@@ -53,6 +56,7 @@ func (n *node) clock() time.Time { return epoch.Add(n.w.now + n.skew) }
 func (n *node) start() {
 	n.life++
 	life := n.life
+	n.unanswered = make(map[uint64]protocol.Message)
 	n.bootedAt = n.clock()
 	n.w.logf("node %d starts life %d, clock off by %s", n.index, life, n.skew)
 	n.spawn(func() {
@@ -136,10 +140,17 @@ func (n *node) request(r request, answer func(protocol.Message, map[string]strin
 			return
 		}
 		life := n.life
+		n.requests++
+		id := n.requests
+		n.unanswered[id] = r.message
 		n.coordinator.Handle(r.from, r.message, n.mutant.head(r.head), func(m protocol.Message, head map[string]string) {
 			if n.life != life {
 				return
 			}
+			if _, open := n.unanswered[id]; !open {
+				n.w.violate("answers", "node %d answers %T%+v twice", n.index, r.message, r.message)
+			}
+			delete(n.unanswered, id)
 			m = n.mutant.answer(m, head)
 			n.w.logf("node %d answers %T%+v with %+v", n.index, r.message, r.message, m)
 			n.w.truth.answered(r, m)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,6 +157,11 @@ func (w *world) checkEnd() {
 		}
 		return true
 	})
+	for _, n := range w.nodes {
+		for _, id := range slices.Sorted(maps.Keys(n.unanswered)) {
+			w.violate("answers", "node %d never answered %T%+v", n.index, n.unanswered[id], n.unanswered[id])
+		}
+	}
 	var sum, want int64
 	for _, p := range w.participants {
 		for _, left := range p.unfinished() {
