@@ -51,7 +51,7 @@ func MariaDB(t testing.TB) (dsn string) {
 	t.Helper()
 	server, err := sharedServer()
 	if errors.Is(err, errNotInstalled) {
-		missing(t, "MariaDB", "apt-get install mariadb-server, or set "+ServerDSNVariable+" to a running server")
+		Missing(t, "MariaDB", "apt-get install mariadb-server, or set "+ServerDSNVariable+" to a running server")
 	}
 	if err != nil {
 		t.Fatalf("start MariaDB: %v", err)

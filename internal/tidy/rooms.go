@@ -64,6 +64,7 @@ func Rooms() []Room {
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
 		{"internal/promtext", false, "reads what a server publishes for Prometheus", nil},
+		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},
 		{"internal/tidy", false, "the tree's own test", nil},

@@ -1,0 +1,196 @@
+//go:build linux
+
+package javapeer
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/qiao-tx/qiao/internal/testenv"
+)
+
+// program is the compiled Java program: its class path, made once per process.
+var program = sync.OnceValues(compile)
+
+func compile() (classpath string, err error) {
+	dir, err := os.MkdirTemp("", "java-peer-")
+	if err != nil {
+		return "", err
+	}
+	list := filepath.Join(dir, "classpath")
+	classes := filepath.Join(dir, "classes")
+	if err := run("mvn", "-q", "-B", "-f", "peer/pom.xml", "dependency:build-classpath", "-Dmdep.outputFile="+list); err != nil {
+		return "", err
+	}
+	libraries, err := os.ReadFile(list)
+	if err != nil {
+		return "", err
+	}
+	if err := run("javac", "-nowarn", "-cp", string(libraries), "-d", classes, "peer/src/main/java/qiao/Peer.java"); err != nil {
+		return "", err
+	}
+	resources, err := filepath.Abs("peer/src/main/resources")
+	if err != nil {
+		return "", err
+	}
+	return strings.Join([]string{classes, resources, string(libraries)}, ":"), nil
+}
+
+func run(name string, args ...string) error {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+// Peer is a running Java client.
+type Peer struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+	log    lockedBuffer
+}
+
+// Command is one command to the client: "op" names it.
+type Command map[string]any
+
+// Answer is what the client answers.
+type Answer struct {
+	XID     string
+	Status  string
+	Branch  int64
+	Outcome string
+	Port    int
+	Rows    [][]string
+	Events  []string
+	// Error is the exception, with its causes.
+	Error string
+	Ready bool
+}
+
+// Start runs a Java client named app against the coordinator at address. It is
+// stopped when the test ends, however that ends; its log is shown when the test
+// has failed.
+func Start(t testing.TB, address, app string) *Peer {
+	t.Helper()
+	for _, tool := range []string{"java", "javac", "mvn"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			testenv.Missing(t, tool, "apt-get install openjdk-17-jdk-headless maven")
+		}
+	}
+	classpath, err := program()
+	if err != nil {
+		t.Fatalf("build the Java client: %v", err)
+	}
+	p := &Peer{t: t}
+	p.cmd = exec.Command("java", "-Xmx256m", "-XX:TieredStopAtLevel=1",
+		"-Dservice.default.grouplist="+address, "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+		"-cp", classpath, "qiao.Peer", app)
+	p.cmd.Stderr = &p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout = bufio.NewReader(stdout)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start the Java client: %v", err)
+	}
+	t.Cleanup(p.stop)
+	if a := p.Read(); !a.Ready {
+		t.Fatalf("the Java client did not get ready: %+v", a)
+	}
+	return p
+}
+
+func (p *Peer) stop() {
+	_ = p.stdin.Close() // it ends at the end of its input
+	ended := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
+	_ = p.cmd.Wait()
+	ended.Stop()
+	if p.t.Failed() {
+		p.t.Logf("log of the Java client:\n%s", p.log.String())
+	}
+}
+
+// Do gives a command and returns its answer.
+func (p *Peer) Do(c Command) Answer {
+	p.t.Helper()
+	p.Write(c)
+	return p.Read()
+}
+
+// Must is Do for a command that has to succeed.
+func (p *Peer) Must(c Command) Answer {
+	p.t.Helper()
+	a := p.Do(c)
+	if a.Error != "" {
+		p.t.Fatalf("%v: %s", c, a.Error)
+	}
+	return a
+}
+
+// Write gives a command whose answer is read later.
+func (p *Peer) Write(c Command) {
+	p.t.Helper()
+	line, err := json.Marshal(c)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := p.stdin.Write(append(line, '\n')); err != nil {
+		p.t.Fatalf("the Java client does not read: %v", err)
+	}
+}
+
+// patience is how long the client has for an answer.
+const patience = 90 * time.Second
+
+// Read returns the next answer.
+func (p *Peer) Read() Answer {
+	p.t.Helper()
+	impatient := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	line, err := p.stdout.ReadBytes('\n')
+	impatient.Stop()
+	if err != nil {
+		p.t.Fatalf("the Java client ended, or did not answer within %v: %v", patience, err)
+	}
+	var a Answer
+	if err := json.Unmarshal(line, &a); err != nil {
+		p.t.Fatalf("the Java client answered %q: %v", line, err)
+	}
+	return a
+}
+
+// lockedBuffer keeps the client's log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
