@@ -97,15 +97,23 @@ func rankOf(have, want hostKey, registered bool) int {
 	return rank
 }
 
-// splitClientID takes "applicationId:ip:port" apart. Of one that is no such
-// thing it makes an address that no channel has.
+// splitClientID takes "applicationId:ip:port" apart. The application may have
+// colons of its own. Of what is no client id it makes the text before the first
+// colon and an address that no channel has.
 func splitClientID(clientID string) (application string, address netip.AddrPort) {
-	application, rest, _ := strings.Cut(clientID, ":")
-	address, err := netip.ParseAddrPort(rest)
-	if err != nil {
-		return application, netip.AddrPort{}
+	colon := strings.LastIndexByte(clientID, ':') // before the port
+	if bracket := strings.LastIndexByte(clientID, '['); bracket > 0 {
+		colon = bracket - 1
+	} else if colon > 0 {
+		colon = strings.LastIndexByte(clientID[:colon], ':')
 	}
-	return application, netip.AddrPortFrom(address.Addr().Unmap(), address.Port())
+	if colon > 0 {
+		if address, err := netip.ParseAddrPort(clientID[colon+1:]); err == nil {
+			return clientID[:colon], netip.AddrPortFrom(address.Addr().Unmap(), address.Port())
+		}
+	}
+	application, _, _ = strings.Cut(clientID, ":")
+	return application, netip.AddrPort{}
 }
 
 // checkAnswer tells whether answer is one to order.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,18 +21,27 @@ import (
 // fakeConn answers every order with what it is told to.
 type fakeConn struct {
 	answer func(protocol.Message) (protocol.Message, error)
-	sent   []protocol.Message
-	err    error
+	err    error // of Send
+
+	mu   sync.Mutex
+	sent []protocol.Message
 }
 
 func (f *fakeConn) Go(m protocol.Message, _ time.Duration, done func(protocol.Message, error)) {
-	f.sent = append(f.sent, m)
 	done(f.answer(m))
 }
 
 func (f *fakeConn) Send(m protocol.Message) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.sent = append(f.sent, m)
 	return f.err
+}
+
+func (f *fakeConn) told() []protocol.Message {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.sent)
 }
 
 func newFakeConn() *fakeConn {
@@ -97,8 +107,19 @@ func TestMalformedClientID(t *testing.T) {
 	w := newWorld()
 	c := w.rm(t, "app", "10.0.0.1:1001", "db")
 	require.Same(t, c, w.choose("db", "app:nonsense", false), "the application is known")
-	require.Nil(t, w.choose("db", "nonsense", false))
+	for _, id := range []string{"nonsense", ":", "::", "[", ":[", "10.0.0.1:1001", "[::1]:1"} {
+		require.Nil(t, w.choose("db", id, false), id)
+	}
 	require.Same(t, c, w.choose("db", "nonsense", true))
+}
+
+// Java takes the first colon for the end of the application.
+func TestApplicationWithColons(t *testing.T) {
+	w := newWorld()
+	for _, address := range []string{"10.0.0.1:1001", "[::1]:1001"} {
+		c := w.rm(t, "team:app", address, "db")
+		require.Same(t, c, w.choose("db", c.Identity().ClientID, false))
+	}
 }
 
 // Channels of one application on one address stand in for each other, as in
@@ -256,7 +277,7 @@ func TestDeleteUndoLogsOncePerResource(t *testing.T) {
 	w.DeleteUndoLogs(7)
 	told := map[string]int{}
 	for _, c := range conns {
-		for _, m := range c.sent {
+		for _, m := range c.told() {
 			m := m.(*protocol.UndoLogDelete)
 			require.EqualValues(t, 7, m.SaveDays)
 			told[m.ResourceID]++

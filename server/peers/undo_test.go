@@ -22,7 +22,7 @@ func TestDeleteUndoLogsEvery(t *testing.T) {
 		told := func(after time.Duration) int {
 			time.Sleep(after)
 			synctest.Wait()
-			return len(conn.sent)
+			return len(conn.told())
 		}
 		require.Equal(t, 0, told(3*time.Minute-1))
 		require.Equal(t, 1, told(1))
