@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -36,7 +35,7 @@ func (f *benchFlags) runBare(ctx context.Context, o load.Options, progress func(
 	if err != nil {
 		return nil, err
 	}
-	child := exec.Command(self, responderCommand, "--branches", strconv.Itoa(branches), "--dir", f.dir)
+	child := exec.Command(self, childCommand, responderCommand, "--branches", strconv.Itoa(branches), "--dir", f.dir)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
 	if err != nil {
@@ -49,8 +48,6 @@ func (f *benchFlags) runBare(ctx context.Context, o load.Options, progress func(
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
-	// The responder ends with its standard input: when this process closes it
-	// or dies.
 	defer func() { err = errors.Join(err, stdin.Close(), child.Wait()) }()
 	var at responderAddresses
 	if err := json.NewDecoder(stdout).Decode(&at); err != nil {
@@ -75,7 +72,7 @@ func newBenchResponderCommand() *cobra.Command {
 	return cmd
 }
 
-// respond serves until standard input ends.
+// respond serves until the command's context ends.
 func respond(cmd *cobra.Command, branches int, dir string) (err error) {
 	file, err := os.CreateTemp(dir, "qiao-bench-")
 	if err != nil {
@@ -102,14 +99,7 @@ func respond(cmd *cobra.Command, branches int, dir string) (err error) {
 	}); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	// Not the command's own context: an interrupt at the terminal reaches this
-	// process too, and the load must be able to finish.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(cmd.Context()))
-	go func() {
-		_, _ = io.Copy(io.Discard, cmd.InOrStdin())
-		cancel()
-	}()
-	return responder.Serve(ctx, listener)
+	return responder.Serve(cmd.Context(), listener)
 }
 
 func responderMetrics(r *load.Responder) http.Handler {

@@ -67,8 +67,11 @@ Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
 	})
 	root.AddCommand(
 		newServerCommand(),
+		newDemoCommand(),
 		newBenchCommand(),
 		newBenchResponderCommand(),
+		newChildCommand(),
+		newShopCommand(),
 	)
 	return root
 }

@@ -41,6 +41,9 @@ const shutdownTimeout = 10 * time.Second
 
 // Run is one service's whole life: connect, open the database, serve until ctx ends.
 func Run(ctx context.Context, cfg Config) error {
+	if _, ok := Tables()[cfg.Name]; !ok {
+		return fmt.Errorf("%w %q: want order, stock or account", ErrNoService, cfg.Name)
+	}
 	c, err := client.Open(ctx, client.Config{
 		Addresses:     []string{cfg.Coordinator},
 		ApplicationID: cfg.Name,
@@ -67,8 +70,6 @@ func Run(ctx context.Context, cfg Config) error {
 		routes = (&stockService{db}).routes()
 	case "account":
 		routes = (&accountService{db}).routes()
-	default:
-		return fmt.Errorf("%w %q: want order, stock or account", ErrNoService, cfg.Name)
 	}
 	// The Middleware lets handlers take part in the caller's transaction.
 	mux := http.NewServeMux()

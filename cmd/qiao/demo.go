@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qiao-tx/qiao/internal/demo"
+	"github.com/qiao-tx/qiao/samples/shop"
+)
+
+const shopCommand = "shop"
+
+func newDemoCommand() *cobra.Command {
+	var cfg demo.Config
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Place orders over three services while processes are killed, and check the books",
+		Long: `demo starts a coordinator and the three services of samples/shop as processes
+of their own, each service with a database of its own, and places orders over
+HTTP. Each order changes all three databases in one global transaction.
+Meanwhile items run out, customers run out of money, and each service and the
+coordinator are killed with kill -9 and started again.
+
+At the end it compares every answer, account and shelf. The last line is
+"consistent: yes"; or what differs, "consistent: no" and exit code 1.`,
+		Example: `  qiao demo
+  qiao demo --orders 20000 --concurrency 128
+  qiao demo --mysql 'root:secret@tcp(127.0.0.1:3306)/'`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Out = cmd.OutOrStdout()
+			cfg.Command = []string{childCommand}
+			return demo.Run(cmd.Context(), cfg)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&cfg.Orders, "orders", 3000, "orders to place")
+	flags.IntVar(&cfg.Concurrency, "concurrency", 32, "customers who order at once")
+	flags.StringVar(&cfg.MySQL, "mysql", "", "`DSN` of a MySQL or MariaDB server to make the databases on, user:password@tcp(host:port)/ (default: SQLite files)")
+	return cmd
+}
+
+// newShopCommand runs one of the demo's services.
+func newShopCommand() *cobra.Command {
+	var cfg shop.Config
+	cmd := &cobra.Command{
+		Use:    shopCommand,
+		Short:  "Run a service of samples/shop",
+		Hidden: true,
+		Args:   noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := shop.Run(cmd.Context(), cfg)
+			if errors.Is(err, shop.ErrNoService) {
+				return usageError{err}
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&cfg.Name, "service", "", "order, stock or account")
+	flags.StringVar(&cfg.Coordinator, "coordinator", "127.0.0.1:8091", "the coordinator's `host:port`")
+	flags.StringVar(&cfg.Listen, "listen", "", "the service's `host:port`")
+	flags.StringVar(&cfg.DSN, "dsn", "", "the service's database")
+	flags.StringVar(&cfg.StockURL, "stock", "", "the stock service's `URL`")
+	flags.StringVar(&cfg.AccountURL, "account", "", "the account service's `URL`")
+	return cmd
+}
