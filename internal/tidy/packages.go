@@ -56,6 +56,11 @@ func (t *tally) checkPackages() {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(t.rooms)) {
+		if t.packages[name] == nil {
+			t.add(name, 0, "rooms", "the table has a row for it, the tree has no such package")
+		}
+	}
 }
 
 // checkDoc wants the form that tells a reader what belongs in the package.
