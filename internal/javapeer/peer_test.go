@@ -66,7 +66,13 @@ func testTCC(t *testing.T, java *Peer) {
 // database makes a MariaDB database with the tables of AT and of the fence, and
 // returns its JDBC URL with credentials and a handle without any transaction.
 func database(t *testing.T) (url string, db *sql.DB) {
-	dsn := testenv.MariaDB(t)
+	url, _, db = databaseOfBoth(t)
+	return url, db
+}
+
+// databaseOfBoth is database that also returns the DSN for a Go service.
+func databaseOfBoth(t *testing.T) (url, dsn string, db *sql.DB) {
+	dsn = testenv.MariaDB(t)
 	cfg, err := mysql.ParseDSN(dsn)
 	require.NoError(t, err)
 	cfg.MultiStatements = true
@@ -88,7 +94,7 @@ CREATE TABLE account (id BIGINT PRIMARY KEY AUTO_INCREMENT, owner VARCHAR(20), m
 INSERT INTO account (owner, money) VALUES ('ann', 100), ('bob', 100);`)
 	require.NoError(t, err)
 	return fmt.Sprintf("jdbc:mysql://%s/%s?user=%s&password=%s&useSSL=false&allowPublicKeyRetrieval=true",
-		cfg.Addr, cfg.DBName, cfg.User, cfg.Passwd), db
+		cfg.Addr, cfg.DBName, cfg.User, cfg.Passwd), dsn, db
 }
 
 func accounts(t *testing.T, db *sql.DB) map[string]int {
