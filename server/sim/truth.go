@@ -37,8 +37,9 @@ type truth struct {
 type record struct {
 	state    storage.State
 	decision decision
-	// asked: a client wanted this decision.
-	asked [3]bool
+	// asked: a client wanted this decision; was: it was durable once, which for
+	// all but sagas means that it is.
+	asked, was [3]bool
 	// branches are all that were ever registered.
 	branches map[int64]storage.Branch
 }
@@ -140,6 +141,7 @@ func (t *truth) decided(r *record, b *storage.Batch) {
 		t.w.violate("I1", "%s: decided to %s, now %s", b.XID, r.decision, txn.Status(&r.state))
 	}
 	r.decision = now
+	r.was[now] = true
 	switch overdue := b.At >= r.state.Global.Deadline(); {
 	case now == commit && !r.asked[commit]:
 		t.w.violate("I1", "%s: committed though nobody asked for it", b.XID)
@@ -215,7 +217,7 @@ func (t *truth) ordered(order protocol.Message) {
 	case *protocol.BranchRollback:
 		xid, d = m.XID, rollback
 	}
-	if r := t.records[xid]; r == nil || r.decision != d {
+	if r := t.records[xid]; r == nil || !r.was[d] {
 		t.w.violate("I2", "%s: ordered to %s, which is not durable", xid, d)
 	}
 }
@@ -269,7 +271,7 @@ func (t *truth) answeredCommit(xid string, s protocol.GlobalStatus) {
 		protocol.StatusTimeoutRollbacked, protocol.StatusTimeoutRollbackFailed:
 		said = rollback
 	}
-	if r := t.records[xid]; r == nil || r.decision != said {
+	if r := t.records[xid]; r == nil || !r.was[said] {
 		t.w.violate("I10", "%s: a commit was answered %s, which tells Java of a %s", xid, s, said)
 	}
 }
@@ -277,7 +279,7 @@ func (t *truth) answeredCommit(xid string, s protocol.GlobalStatus) {
 // claimed checks a status that a client was told.
 func (t *truth) claimed(xid string, s protocol.GlobalStatus) {
 	said := decisionOf(s)
-	if r := t.records[xid]; said != undecided && (r == nil || r.decision != said) {
+	if r := t.records[xid]; said != undecided && (r == nil || !r.was[said]) {
 		t.w.violate("I10", "%s: a client was told %s, which is not durable", xid, s)
 	}
 }
