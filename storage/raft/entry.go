@@ -15,6 +15,9 @@ const (
 	// larger.
 	maxEntryBatches = 2048
 	maxEntryBytes   = 1 << 20
+	// maxBatchBytes caps a batch: the log takes no entry over 64 MiB, and would
+	// count the attempt as a storage error.
+	maxBatchBytes = 32 << 20
 )
 
 var errBadEntry = errors.New("bad log entry")

@@ -64,7 +64,7 @@ func Open(config Config) (*Store, error) {
 	return s, nil
 }
 
-// start brings up log, Raft and writers. Close undoes what it did when it fails.
+// start brings up log, Raft and writer. Close undoes what it did when it fails.
 func (s *Store) start(config Config) error {
 	logger := hclogAdapter{config.Logger}
 	var err error
@@ -97,9 +97,7 @@ func (s *Store) start(config Config) error {
 		return err
 	}
 	s.snapshots.Go(func() { s.takeSnapshots(fsm.snapshotDue) })
-	for range writers {
-		s.writing.Go(s.write)
-	}
+	s.writing.Go(s.write)
 	return nil
 }
 
@@ -207,6 +205,9 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	}
 	r := s.requests.Get().(*request)
 	r.encoded = storage.AppendBatch(r.encoded[:0], b)
+	if len(r.encoded) > maxBatchBytes {
+		return fmt.Errorf("%w: %s: it takes %d bytes, at most %d are allowed", storage.ErrInvalidBatch, b.XID, len(r.encoded), maxBatchBytes)
+	}
 	if !s.queue.put(r) {
 		return storage.ErrClosed
 	}

@@ -1,7 +1,9 @@
 package raft
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"os"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/storage"
+	"github.com/qiao-tx/qiao/storage/memory"
 	"github.com/qiao-tx/qiao/storage/storetest"
 )
 
@@ -68,4 +71,68 @@ func TestConformanceFromSnapshots(t *testing.T) {
 			Open:    func(t *testing.T) storage.Store { return open(t, config) },
 		}
 	})
+}
+
+// newMachine is a state machine by itself.
+func newMachine() *machine {
+	return &machine{
+		state: memory.New(), latch: newLatch(),
+		snapshotBytes: math.MaxInt64, snapshotDue: make(chan struct{}, 1),
+	}
+}
+
+// encoded is an entry of these batches.
+func encoded(batches ...*storage.Batch) []byte {
+	var requests []*request
+	for _, b := range batches {
+		requests = append(requests, &request{encoded: storage.AppendBatch(nil, b)})
+	}
+	return appendEntry(nil, requests)
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add(encoded(begin(1), register(1, 1, 2)))
+	f.Add([]byte{entryVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		batches, err := decodeEntry(nil, data)
+		if err != nil {
+			require.ErrorIs(t, err, errBadEntry)
+			return
+		}
+		again, err := decodeEntry(nil, encoded(batches...))
+		require.NoError(t, err)
+		require.Equal(t, batches, again)
+	})
+}
+
+// A snapshot cuts the log, and a restart needs both: the transactions of the
+// snapshot, then those of the log after it.
+func TestRestartFromSnapshotAndLog(t *testing.T) {
+	config := small(t.TempDir())
+	s := open(t, config)
+	ctx := context.Background()
+	const before, after = 300, 20
+	for id := int64(1); id <= before; id++ {
+		require.NoError(t, s.Apply(ctx, begin(id)))
+	}
+	require.NoError(t, s.Apply(ctx, &storage.Batch{XID: begin(1).XID, Revision: 1, At: 5,
+		Finish: &storage.Tombstone{Outcome: protocol.StatusRollbacked, ExpiresAt: 1_000_000}}))
+	require.NoError(t, s.raft.Snapshot().Error())
+	first, err := s.log.FirstIndex()
+	require.NoError(t, err)
+	require.Greater(t, first, uint64(1), "the log was not cut")
+	for id := int64(before + 1); id <= before+after; id++ {
+		require.NoError(t, s.Apply(ctx, begin(id)))
+	}
+	require.NoError(t, s.Close())
+
+	s = open(t, config)
+	require.EqualValues(t, before+after-1, s.Stats().Globals)
+	state, err := s.Load(ctx, begin(1).XID)
+	require.NoError(t, err)
+	require.Equal(t, protocol.StatusRollbacked, state.Outcome)
+	last, err := s.LastID(ctx)
+	require.NoError(t, err)
+	require.EqualValues(t, before+after, last)
+	require.NoError(t, s.Close())
 }

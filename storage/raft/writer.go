@@ -11,11 +11,7 @@ import (
 	"github.com/qiao-tx/qiao/storage"
 )
 
-// writers is the number of entries under way: while one is on its way to the
-// disk, the next is filled and the one before it is applied.
-const writers = 4
-
-// enqueueTimeout bounds one attempt to hand an entry to Raft, so that a writer
+// enqueueTimeout bounds one attempt to hand an entry to Raft, so that the writer
 // notices a failed store.
 const enqueueTimeout = time.Second
 
@@ -27,7 +23,7 @@ type request struct {
 
 func newRequest() any { return &request{done: make(chan error, 1)} }
 
-// queue holds requests until a writer is free, and then all of them become one
+// queue holds requests until the writer is free, and then all of them become one
 // entry. Nobody waits for company: under load it comes by itself.
 type queue struct {
 	mu      sync.Mutex
@@ -71,21 +67,19 @@ func (q *queue) take(dst []*request) []*request {
 	rest := copy(q.waiting, q.waiting[n:])
 	clear(q.waiting[rest:])
 	q.waiting = q.waiting[:rest]
-	if rest > 0 {
-		q.filled.Signal()
-	}
 	return dst
 }
 
-// close lets writers end when they have taken what is there.
+// close lets the writer end when it has taken what is there.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.filled.Broadcast()
+	q.filled.Signal()
 }
 
-// write turns requests into entries until the queue is closed and empty.
+// write turns requests into entries, one after the other, until the queue is
+// closed and empty.
 func (s *Store) write() {
 	var requests []*request
 	var data []byte
