@@ -214,6 +214,7 @@ func TestCancellationWhileTheDatabaseBlocks(t *testing.T) {
 	both(t, settings{}, stock, func(t *testing.T, e *env) {
 		blocker, err := e.plain.Begin()
 		require.NoError(t, err)
+		defer func() { _ = blocker.Rollback() }() // for a test that fails before
 		_, err = blocker.Exec("UPDATE stock SET n = n + 1 WHERE id = 1")
 		require.NoError(t, err)
 		ctx, _ := e.global()
@@ -240,6 +241,7 @@ func TestADeadlockEndsTheTransaction(t *testing.T) {
 	require.NoError(t, err)
 	other, err := e.plain.Begin()
 	require.NoError(t, err)
+	defer func() { _ = other.Rollback() }() // for a test that fails before
 	// The other has changed more, so the server gives ours up.
 	_, err = other.Exec("UPDATE stock SET n = n + 1, note = 'much' WHERE id IN (2, 3)")
 	require.NoError(t, err)

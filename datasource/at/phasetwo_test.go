@@ -1,6 +1,7 @@
 package at_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -197,4 +198,24 @@ func TestTheRecordIsInJavasForm(t *testing.T) {
 	} {
 		assert.Contains(t, record, part)
 	}
+}
+
+// Undoing one branch looks at its record only: a lock on another record is no
+// obstacle.
+func TestRollbackTouchesItsOwnRecordOnly(t *testing.T) {
+	e := onMariaDB(t, settings{}, stock...)
+	ctx, x := e.global()
+	e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
+	other, y := e.global()
+	e.exec(other, "UPDATE stock SET n = 0 WHERE id = 2")
+	holder, err := e.plain.Begin()
+	require.NoError(t, err)
+	defer func() { require.NoError(t, holder.Rollback()) }()
+	_, err = holder.Exec("UPDATE undo_log SET log_modified = NOW(6) WHERE xid = ? AND branch_id = 2", y)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	status, err := e.connector.Resource().Rollback(ctx, e.tc.branchesOf(x)[0])
+	require.NoError(t, err)
+	assert.Equal(t, protocol.BranchPhaseTwoRollbacked, status)
 }
