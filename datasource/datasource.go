@@ -197,7 +197,7 @@ func (cfg Config) at(c rm.Coordinator) (at.Config, error) {
 	}
 	id := cfg.ResourceID
 	if id == "" && dialect == MySQL {
-		if id, err = mysqlResourceID(cfg.DSN); err != nil {
+		if id, err = MySQLResourceID(cfg.DSN); err != nil {
 			return at.Config{}, err
 		}
 	}
@@ -225,8 +225,9 @@ func DialectOf(driverName string) (schema.Dialect, error) {
 	return 0, fmt.Errorf("datasource: the dialect of the driver %q is not known: set Config.Dialect", driverName)
 }
 
-// mysqlResourceID is Java's name of a database, without credentials.
-func mysqlResourceID(dsn string) (string, error) {
+// MySQLResourceID is the default name of a database: Java's, with the port
+// written out, without credentials or parameters.
+func MySQLResourceID(dsn string) (string, error) {
 	const set = "set Config.ResourceID, in the form jdbc:mysql://host:port/database"
 	if dsn == "" {
 		return "", errors.New("datasource: neither a DSN nor a ResourceID is given: " + set)

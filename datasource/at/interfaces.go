@@ -27,7 +27,7 @@ var (
 	_ driver.StmtExecContext   = (*stmt)(nil)
 	_ driver.StmtQueryContext  = (*stmt)(nil)
 	_ driver.NamedValueChecker = (*stmt)(nil)
-	_ driver.ColumnConverter   = (*stmt)(nil) //nolint:staticcheck // old drivers have nothing else
+	_ driver.ColumnConverter   = (*stmt)(nil) // old drivers have nothing else
 
 	_ driver.Rows                           = (*ownedRows)(nil)
 	_ driver.RowsNextResultSet              = (*ownedRows)(nil)
