@@ -27,7 +27,8 @@ var (
 	_ driver.StmtExecContext   = (*stmt)(nil)
 	_ driver.StmtQueryContext  = (*stmt)(nil)
 	_ driver.NamedValueChecker = (*stmt)(nil)
-	_ driver.ColumnConverter   = (*stmt)(nil) // old drivers have nothing else
+	//lint:ignore SA1019 old drivers have nothing else
+	_ driver.ColumnConverter = (*stmt)(nil)
 
 	_ driver.Rows                           = (*ownedRows)(nil)
 	_ driver.RowsNextResultSet              = (*ownedRows)(nil)

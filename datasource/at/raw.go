@@ -31,7 +31,8 @@ func execText(ctx context.Context, c driver.Conn, query string, args []driver.Na
 	if e, ok := c.(driver.ExecerContext); ok {
 		return e.ExecContext(ctx, query, args)
 	}
-	e, ok := c.(driver.Execer) // old drivers have nothing else
+	//lint:ignore SA1019 old drivers have nothing else
+	e, ok := c.(driver.Execer)
 	if !ok {
 		return nil, driver.ErrSkip
 	}
@@ -63,7 +64,8 @@ func queryText(ctx context.Context, c driver.Conn, query string, args []driver.N
 	if q, ok := c.(driver.QueryerContext); ok {
 		return q.QueryContext(ctx, query, args)
 	}
-	q, ok := c.(driver.Queryer) // old drivers have nothing else
+	//lint:ignore SA1019 old drivers have nothing else
+	q, ok := c.(driver.Queryer)
 	if !ok {
 		return nil, driver.ErrSkip
 	}
@@ -93,7 +95,8 @@ func execStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (dri
 	if err != nil {
 		return nil, err
 	}
-	return s.Exec(values) // old drivers have nothing else
+	//lint:ignore SA1019 old drivers have nothing else
+	return s.Exec(values)
 }
 
 func queryStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (driver.Rows, error) {
@@ -104,7 +107,8 @@ func queryStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (dr
 	if err != nil {
 		return nil, err
 	}
-	return s.Query(values) // old drivers have nothing else
+	//lint:ignore SA1019 old drivers have nothing else
+	return s.Query(values)
 }
 
 func beginConn(ctx context.Context, c driver.Conn, opts driver.TxOptions) (driver.Tx, error) {
@@ -119,7 +123,8 @@ func beginConn(ctx context.Context, c driver.Conn, opts driver.TxOptions) (drive
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	return c.Begin() // old drivers have nothing else
+	//lint:ignore SA1019 old drivers have nothing else
+	return c.Begin()
 }
 
 // unnamed is for calls that know neither contexts nor names.

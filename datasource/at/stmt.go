@@ -82,7 +82,8 @@ func (s *stmt) CheckNamedValue(v *driver.NamedValue) error {
 
 // ColumnConverter lets old drivers convert an argument.
 func (s *stmt) ColumnConverter(index int) driver.ValueConverter {
-	if c, ok := s.inner.(driver.ColumnConverter); ok { // old drivers have nothing else
+	//lint:ignore SA1019 old drivers have nothing else
+	if c, ok := s.inner.(driver.ColumnConverter); ok {
 		return c.ColumnConverter(index)
 	}
 	return driver.DefaultParameterConverter
