@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 
 	"github.com/qiao-tx/qiao/protocol"
@@ -198,7 +199,19 @@ func (c *Coordinator) fold(s storage.State, calls []call) (folded, error) {
 			f.batch = f.batch.Then(batch)
 		}
 	}
+	f.withdraw(txn.Status(&s))
 	return f, nil
+}
+
+// withdraw takes back orders that a later event of the same fold made wrong: a
+// saga's client may turn it round, or end it, in the Batch that decided.
+func (f *folded) withdraw(status protocol.GlobalStatus) {
+	for i := range f.effects {
+		f.effects[i].effects = slices.DeleteFunc(f.effects[i].effects, func(e txn.Effect) bool {
+			s, ok := e.(txn.Send)
+			return ok && (!txn.InPhaseTwo(status) || s.Rollback != txn.RollingBack(status))
+		})
+	}
 }
 
 // release lets the effects out. What they follow from is durable.

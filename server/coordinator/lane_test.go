@@ -202,3 +202,30 @@ func TestEndlessMovesEnd(t *testing.T) {
 		b.store.onApply(nil)
 	})
 }
+
+// A saga's client may end it, or turn it round, while the decision that orders
+// its application waits in the same fold: that order must not leave.
+func TestAFoldOrdersOnlyWhatItEndsWith(t *testing.T) {
+	for reported, orders := range map[protocol.GlobalStatus]int{
+		protocol.StatusCommitted:        0,
+		protocol.StatusCommitRetrying:   0,
+		protocol.StatusRollbackRetrying: 1, // the rollback goes on
+		protocol.StatusBegin:            1, // is refused and changes nothing
+	} {
+		inBubble(t, Config{}, func(t *testing.T, b *bench) {
+			begun := b.ask(java, &protocol.GlobalBegin{Name: "$Saga_order"}).message().(*protocol.GlobalBeginResult)
+			b.store.close()
+			first := b.post(b.c, java, &protocol.BranchRegister{XID: begun.XID, Type: protocol.TypeSaga, ResourceID: "app#group"}, nil)
+			synctest.Wait()
+			require.Zero(t, first.times())
+			rollback := b.post(b.c, java, rollbackOf(begun.XID), nil)
+			b.post(b.c, java, &protocol.GlobalReport{Global: protocol.Global{XID: begun.XID}, Status: reported}, nil)
+			b.store.open()
+			synctest.Wait()
+			require.Len(t, b.rms.taken(), orders, "%s", reported)
+			if reported == protocol.StatusCommitted {
+				require.Equal(t, reported, rollback.message().(*protocol.GlobalRollbackResult).Status)
+			}
+		})
+	}
+}
