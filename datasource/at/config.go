@@ -11,11 +11,10 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultLockWait  = 3 * time.Second
-	DefaultHoldWait  = 100 * time.Millisecond
-	DefaultLockPoll  = 10 * time.Millisecond
-	DefaultBusyWait  = 5 * time.Second
-	DefaultFlushWait = time.Second
+	DefaultLockWait = 3 * time.Second
+	DefaultHoldWait = 100 * time.Millisecond
+	DefaultLockPoll = 10 * time.Millisecond
+	DefaultBusyWait = 5 * time.Second
 )
 
 // maxPollGrowth is how often the interval between two looks at a lock doubles
@@ -49,9 +48,6 @@ type Config struct {
 	LockPoll time.Duration
 	// BusyWait is how long SQLite's write lock is waited for. Zero: DefaultBusyWait.
 	BusyWait time.Duration
-	// FlushWait is how long an undo record of a committed transaction may stay
-	// before it is deleted. Zero: DefaultFlushWait.
-	FlushWait time.Duration
 
 	// JavaZone is the time zone of Java services on the same database, in which
 	// they read and write dates of undo records. Nil: UTC.
@@ -71,7 +67,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for value, fallback := range map[*time.Duration]time.Duration{
 		&c.LockWait: DefaultLockWait, &c.HoldWait: DefaultHoldWait, &c.LockPoll: DefaultLockPoll,
-		&c.BusyWait: DefaultBusyWait, &c.FlushWait: DefaultFlushWait,
+		&c.BusyWait: DefaultBusyWait,
 	} {
 		if *value <= 0 {
 			*value = fallback

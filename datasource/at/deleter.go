@@ -2,104 +2,85 @@ package at
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
-	"time"
 )
 
-// queueLen bounds the branches that wait for their undo records to be deleted.
-const queueLen = 10000
+// errDeleterClosed: the data source was closed; another process, or this one
+// when it has opened the database again, gets the order again.
+var errDeleterClosed = errors.New("the data source is closed")
 
-// deleter deletes the undo records of committed branches in batches, behind the
-// coordinator's back: it has its answer already. What it could not delete when
-// it was closed is left to the daily DeleteUndo.
-type deleter struct {
-	delete func(context.Context, []undoKey) error
-	wait   time.Duration
-	queue  chan undoKey
-	cancel context.CancelFunc
-	done   chan error
-
-	mu     sync.RWMutex // held for reading while a key is put into the queue
-	closed bool
+// deletion is one undo record that somebody waits to see deleted.
+type deletion struct {
+	key  undoKey
+	done chan error // capacity 1
 }
 
-func newDeleter(wait time.Duration, del func(context.Context, []undoKey) error) *deleter {
-	ctx, cancel := context.WithCancel(context.Background())
-	d := &deleter{delete: del, wait: wait, queue: make(chan undoKey, queueLen), cancel: cancel, done: make(chan error, 1)}
-	go func() { d.done <- d.run(ctx) }()
+// deleter deletes the undo records of committed branches in batches: one
+// statement takes what has gathered while the statement before it ran.
+type deleter struct {
+	delete func(context.Context, []undoKey) error
+	queue  chan deletion
+	closed chan struct{}
+	once   sync.Once
+	done   sync.WaitGroup
+}
+
+func newDeleter(del func(context.Context, []undoKey) error) *deleter {
+	d := &deleter{delete: del, queue: make(chan deletion, deleteBatch), closed: make(chan struct{})}
+	d.done.Go(d.run)
 	return d
 }
 
-// add takes a key over, or answers false: the queue is full or closed.
-func (d *deleter) add(key undoKey) bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.closed {
-		return false
+// remove returns when the record is deleted, for good. On an error it may still
+// be there; the same record may be removed again.
+func (d *deleter) remove(ctx context.Context, key undoKey) error {
+	w := deletion{key, make(chan error, 1)}
+	select {
+	case d.queue <- w:
+	case <-d.closed:
+		return errDeleterClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	select {
-	case d.queue <- key:
-		return true
-	default:
-		return false
+	case err := <-w.done:
+		return err
+	case <-d.closed:
+		return errDeleterClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// close deletes what was taken over and ends the goroutine.
-func (d *deleter) close() error {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
-	d.cancel()
-	return <-d.done
+// close ends the goroutine, after the statement that runs.
+func (d *deleter) close() {
+	d.once.Do(func() { close(d.closed) })
+	d.done.Wait()
 }
 
-// run gathers keys and deletes them. After a failure it keeps them and takes
-// no more than a batch, so that the queue fills and its users notice.
-func (d *deleter) run(ctx context.Context) error {
-	tick := time.NewTicker(d.wait)
-	defer tick.Stop()
-	var batch []undoKey
+func (d *deleter) run() {
+	var batch []deletion
+	var keys []undoKey
 	for {
-		queue := d.queue
-		if len(batch) >= deleteBatch {
-			queue = nil
-		}
-		full := false
 		select {
-		case <-ctx.Done():
-			return d.drain(ctx, batch)
-		case key := <-queue:
-			batch = append(batch, key)
-			if full = len(batch) == deleteBatch; !full {
-				continue
-			}
-		case <-tick.C:
+		case <-d.closed:
+			return
+		case first := <-d.queue:
+			batch = append(batch[:0], first)
 		}
-		if len(batch) > 0 && d.flush(ctx, batch) == nil {
-			batch = batch[:0]
+		for len(batch) < deleteBatch && len(d.queue) > 0 {
+			batch = append(batch, <-d.queue)
+		}
+		keys = keys[:0]
+		for _, w := range batch {
+			keys = append(keys, w.key)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupWait)
+		err := d.delete(ctx, keys)
+		cancel()
+		for _, w := range batch {
+			w.done <- err
 		}
 	}
-}
-
-func (d *deleter) drain(ctx context.Context, batch []undoKey) error {
-	for len(d.queue) > 0 {
-		batch = append(batch, <-d.queue)
-	}
-	for len(batch) > 0 {
-		n := min(len(batch), deleteBatch)
-		if err := d.flush(ctx, batch[:n]); err != nil {
-			return fmt.Errorf("%d undo records of committed branches are left to the daily deletion: %w", len(batch), err)
-		}
-		batch = batch[n:]
-	}
-	return nil
-}
-
-// flush outlives ctx, for a bounded time: closing waits for it.
-func (d *deleter) flush(ctx context.Context, batch []undoKey) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupWait)
-	defer cancel()
-	return d.delete(ctx, batch)
 }

@@ -5,93 +5,83 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// sink takes what a deleter deletes.
-type sink struct {
-	mu      sync.Mutex
-	err     error
+// gate is a database whose statements take until they are let through.
+type gate struct {
+	let     chan error
 	batches []int
-	keys    map[undoKey]int
 }
 
-func (s *sink) delete(_ context.Context, keys []undoKey) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
-	}
-	if s.keys == nil {
-		s.keys = map[undoKey]int{}
-	}
-	s.batches = append(s.batches, len(keys))
-	for _, key := range keys {
-		s.keys[key]++
-	}
-	return nil
+func (g *gate) delete(_ context.Context, keys []undoKey) error {
+	g.batches = append(g.batches, len(keys))
+	return <-g.let
 }
 
-func (s *sink) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err = err
-}
-
-func (s *sink) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.keys)
-}
-
+// While one statement runs, records gather; the next takes them all, up to its
+// bound. Each caller hears of its own record's statement.
 func TestDeleterWorksInBatches(t *testing.T) {
-	var s sink
-	d := newDeleter(time.Hour, s.delete)
-	for i := range 2500 {
-		require.True(t, d.add(undoKey{"x", int64(i)}))
-	}
-	require.NoError(t, d.close())
-	assert.Equal(t, []int{1000, 1000, 500}, s.batches)
-	assert.Len(t, s.keys, 2500)
-	assert.False(t, d.add(undoKey{"x", 1}), "a closed deleter takes nothing")
-}
-
-func TestDeleterDoesNotWaitForAFullBatch(t *testing.T) {
-	var s sink
-	d := newDeleter(time.Millisecond, s.delete)
-	require.True(t, d.add(undoKey{"x", 1}))
-	require.Eventually(t, func() bool { return s.count() == 1 }, 10*time.Second, time.Millisecond)
-	require.NoError(t, d.close())
-}
-
-// While the database fails, keys are kept and the queue fills; then new ones
-// are turned away, and none that was taken is lost.
-func TestDeleterKeepsWhatItTook(t *testing.T) {
-	var s sink
-	s.fail(errors.New("down"))
-	d := newDeleter(time.Millisecond, s.delete)
-	taken := 0
-	require.Eventually(t, func() bool {
-		for d.add(undoKey{"x", int64(taken)}) {
-			taken++
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{let: make(chan error)}
+		d := newDeleter(g.delete)
+		var callers sync.WaitGroup
+		errs := make([]error, 2500)
+		for i := range errs {
+			callers.Go(func() { errs[i] = d.remove(t.Context(), undoKey{"x", int64(i)}) })
+			if i == 0 {
+				synctest.Wait() // its statement runs
+			}
 		}
-		return taken >= queueLen+deleteBatch
-	}, 10*time.Second, time.Millisecond)
-	assert.False(t, d.add(undoKey{"y", 1}))
-	s.fail(nil)
-	require.Eventually(t, func() bool { return s.count() == taken }, 10*time.Second, time.Millisecond)
-	require.NoError(t, d.close())
+		synctest.Wait()
+		down := errors.New("down")
+		g.let <- nil
+		synctest.Wait()
+		g.let <- down
+		synctest.Wait()
+		g.let <- nil
+		synctest.Wait()
+		g.let <- nil
+		callers.Wait()
+		d.close()
+		assert.Equal(t, []int{1, 1000, 1000, 499}, g.batches)
+		failed := 0
+		for _, err := range errs {
+			if err != nil {
+				require.ErrorIs(t, err, down)
+				failed++
+			}
+		}
+		assert.Equal(t, 1000, failed)
+	})
 }
 
-func TestDeleterTellsWhatItLeaves(t *testing.T) {
-	var s sink
-	s.fail(errors.New("down"))
-	d := newDeleter(time.Hour, s.delete)
-	for i := range 7 {
-		require.True(t, d.add(undoKey{"x", int64(i)}))
-	}
-	require.ErrorContains(t, d.close(), "7 undo records")
+// A caller that gives up, or whose data source is closed, is not told that the
+// record is gone.
+func TestDeleterNeverAnswersEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{let: make(chan error)}
+		d := newDeleter(g.delete)
+		ctx, cancel := context.WithCancel(t.Context())
+		var impatient, faithful error
+		var callers sync.WaitGroup
+		callers.Go(func() { impatient = d.remove(ctx, undoKey{"x", 1}) })
+		synctest.Wait()
+		callers.Go(func() { faithful = d.remove(t.Context(), undoKey{"x", 2}) })
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		require.ErrorIs(t, impatient, context.Canceled)
+
+		callers.Go(d.close)
+		synctest.Wait()
+		require.ErrorIs(t, faithful, errDeleterClosed)
+		g.let <- nil // the statement that ran
+		callers.Wait()
+		require.ErrorIs(t, d.remove(t.Context(), undoKey{"x", 3}), errDeleterClosed)
+		assert.Equal(t, []int{1}, g.batches)
+	})
 }

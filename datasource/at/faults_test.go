@@ -24,6 +24,8 @@ type faulty struct {
 	commit atomic.Pointer[fault]
 	// badConns is how many executions fail as on a connection that is gone.
 	badConns atomic.Int64
+	// executing sees each text before it is executed.
+	executing func(query string)
 }
 
 type fault struct {
@@ -49,6 +51,9 @@ func (c faultyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.
 func (c faultyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if c.f.badConns.Add(-1) >= 0 {
 		return nil, driver.ErrBadConn
+	}
+	if c.f.executing != nil {
+		c.f.executing(query)
 	}
 	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 }
@@ -197,4 +202,54 @@ func TestTheDriversAbilitiesStay(t *testing.T) {
 	require.ErrorContains(t, err, "READ ONLY")
 	require.NoError(t, tx.Rollback())
 	assert.Empty(t, e.tc.branchesOf(x))
+}
+
+// Under READ COMMITTED another session may add a row between the image and the
+// statement. Such a change has no image, so it must not be committed.
+func TestRowsThatMoveAreNoticed(t *testing.T) {
+	for name, c := range map[string]struct{ statement, move string }{
+		"update": {"UPDATE stock SET note = 'big' WHERE n >= 20", "INSERT INTO stock VALUES (9, 90, 'new')"},
+		"delete": {"DELETE FROM stock WHERE n >= 20", "INSERT INTO stock VALUES (9, 90, 'new')"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f *faulty
+			e := onMariaDB(t, settings{wrap: func(c driver.Connector) driver.Connector { f = &faulty{Connector: c}; return f }}, stock...)
+			f.executing = func(query string) {
+				if query == c.statement {
+					e.run(c.move)
+				}
+			}
+			ctx, x := e.global()
+			tx, err := e.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+			require.NoError(t, err)
+			_, err = tx.Exec(c.statement)
+			require.ErrorIs(t, err, at.ErrRowsMoved)
+			_, err = tx.Exec("SELECT 1")
+			require.ErrorIs(t, err, at.ErrMustRollBack)
+			require.ErrorIs(t, tx.Commit(), at.ErrMustRollBack)
+			assert.Empty(t, e.tc.branchesOf(x))
+			assert.Equal(t, "1|10|a\n2|20|b\n3|30|<nil>\n9|90|new\n", e.dump(allStock))
+			e.clean("stock")
+		})
+	}
+}
+
+// What cannot be recorded is not committed.
+func TestChangesThatCannotBeRecorded(t *testing.T) {
+	both(t, settings{}, []string{"CREATE TABLE named (k VARCHAR(20) NOT NULL PRIMARY KEY, v BLOB, s VARCHAR(9))", "INSERT INTO named VALUES ('a,b', NULL, NULL), ('c', NULL, NULL)"}, func(t *testing.T, e *env) {
+		before := e.dump("SELECT k, v FROM named ORDER BY k")
+		for _, statement := range []string{"UPDATE named SET v = 'x'", "DELETE FROM named WHERE k = 'a,b'", "INSERT INTO named (k) VALUES ('x;y')"} {
+			ctx, x := e.global()
+			_, err := e.db.ExecContext(ctx, statement)
+			require.ErrorContains(t, err, "lock", statement)
+			tx, err := e.db.BeginTx(ctx, nil)
+			require.NoError(t, err)
+			_, err = tx.Exec(statement)
+			require.Error(t, err)
+			require.ErrorIs(t, tx.Commit(), at.ErrMustRollBack)
+			assert.Empty(t, e.tc.branchesOf(x))
+		}
+		assert.Equal(t, before, e.dump("SELECT k, v FROM named ORDER BY k"))
+		e.clean("named")
+	})
 }

@@ -36,9 +36,6 @@ func (r *Resource) holdLocks(ctx context.Context, attempt func() error) error {
 func (r *Resource) poll(ctx context.Context, wait time.Duration, what string, again func(error) bool, attempt func() error) error {
 	end := time.Now().Add(wait)
 	interval := r.cfg.LockPoll
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	<-timer.C
 	for {
 		err := attempt()
 		if err == nil || !again(err) {
@@ -47,9 +44,8 @@ func (r *Resource) poll(ctx context.Context, wait time.Duration, what string, ag
 		if time.Until(end) < interval {
 			return fmt.Errorf("waited %v for %s: %w", wait, what, err)
 		}
-		timer.Reset(interval)
 		select {
-		case <-timer.C:
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w (last: %w)", what, ctx.Err(), err)
 		}

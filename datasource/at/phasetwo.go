@@ -13,15 +13,11 @@ import (
 	"github.com/qiao-tx/qiao/rm"
 )
 
-// Commit answers at once: the change is committed already, only its undo record
-// remains to be deleted. When the deleter takes no more, the record is deleted
-// here; none is forgotten while the answer says that the branch is done.
+// Commit answers when the undo record is deleted, so that a process which is
+// killed leaves none behind: its order is repeated elsewhere. Nobody waits for
+// this answer; the change itself was committed in phase one.
 func (r *Resource) Commit(ctx context.Context, b rm.Branch) (protocol.BranchStatus, error) {
-	key := undoKey{b.XID, b.ID}
-	if r.deleter.add(key) {
-		return protocol.BranchPhaseTwoCommitted, nil
-	}
-	if err := r.deleteNow(ctx, []undoKey{key}); err != nil {
+	if err := r.deleter.remove(ctx, undoKey{b.XID, b.ID}); err != nil {
 		return protocol.BranchPhaseTwoCommitFailedRetryable, fmt.Errorf("delete the undo record of branch %d of %s: %w", b.ID, b.XID, err)
 	}
 	return protocol.BranchPhaseTwoCommitted, nil

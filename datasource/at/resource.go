@@ -67,15 +67,10 @@ func Open(ctx context.Context, inner driver.Connector, cfg Config) (*Connector, 
 	if err := r.identify(ctx); err != nil {
 		return nil, errors.Join(err, r.pool.Close())
 	}
-	r.deleter = newDeleter(cfg.FlushWait, func(ctx context.Context, keys []undoKey) error {
-		err := r.deleteNow(ctx, keys)
-		if err != nil {
-			cfg.Log.Warn("undo records of committed branches could not be deleted yet", "resource", r.id, "records", len(keys), "err", err)
-		}
-		return err
-	})
+	r.deleter = newDeleter(r.deleteNow)
 	if err := cfg.Coordinator.RegisterResource(ctx, r); err != nil {
-		return nil, errors.Join(fmt.Errorf("register the resource %s: %w", r.id, err), r.deleter.close(), r.pool.Close())
+		r.deleter.close()
+		return nil, errors.Join(fmt.Errorf("register the resource %s: %w", r.id, err), r.pool.Close())
 	}
 	return &Connector{inner: inner, res: r}, nil
 }
@@ -95,10 +90,13 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 // Driver is the wrapped driver.
 func (c *Connector) Driver() driver.Driver { return c.inner.Driver() }
 
-// Close deletes the undo records that wait for it and closes the connections
-// of phase two, and with them the wrapped connector.
+// Close ends phase two here and closes its connections, and with them the
+// wrapped connector. Orders that come later are for other processes.
 func (c *Connector) Close() error {
-	c.closing.Do(func() { c.closeErr = errors.Join(c.res.deleter.close(), c.res.pool.Close()) })
+	c.closing.Do(func() {
+		c.res.deleter.close()
+		c.closeErr = c.res.pool.Close()
+	})
 	return c.closeErr
 }
 

@@ -74,7 +74,7 @@ func open(t *testing.T, d schema.Dialect, inner driver.Connector, s settings, dd
 	for _, statement := range ddl {
 		e.run(statement)
 	}
-	config := at.Config{Dialect: d, Coordinator: e.tc, FlushWait: 20 * time.Millisecond, BusyWait: 2 * time.Second}
+	config := at.Config{Dialect: d, Coordinator: e.tc, BusyWait: 2 * time.Second}
 	if d == schema.MySQL {
 		config.ResourceID = "jdbc:mysql://test:3306/" + t.Name()
 	}

@@ -195,9 +195,17 @@ func (t *localTx) commitFailed(ctx context.Context, branchID int64, cause error)
 	rolledBack := t.rollback() == nil
 	if rolledBack || t.conn.res.db.commitFailed(cause) {
 		t.reportFailed(ctx, branchID)
-		return fmt.Errorf("commit the branch %d of %s: %v", branchID, t.xid, cause)
+		return fmt.Errorf("commit the branch %d of %s: %w", branchID, t.xid, notRepeatable(cause))
 	}
-	return fmt.Errorf("%w: branch %d of %s: %v", ErrOutcomeUnknown, branchID, t.xid, cause)
+	return fmt.Errorf("%w: branch %d of %s: %w", ErrOutcomeUnknown, branchID, t.xid, notRepeatable(cause))
+}
+
+// notRepeatable hides driver.ErrBadConn from database/sql.
+func notRepeatable(err error) error {
+	if errors.Is(err, driver.ErrBadConn) {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 // reportFailed tells the coordinator that the branch changed nothing. It saves

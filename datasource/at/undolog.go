@@ -93,7 +93,11 @@ func (r *Resource) DeleteUndo(ctx context.Context, age time.Duration) error {
 		statement = fmt.Sprintf("DELETE FROM undo_log WHERE rowid IN (SELECT rowid FROM undo_log WHERE log_created <= %s LIMIT %d)", r.db.ago, deleteBatch)
 	}
 	for {
-		n, err := s.Exec(ctx, statement, int64(age/time.Second))
+		var n int64
+		err := r.awaitFile(ctx, func() (err error) {
+			n, err = s.Exec(ctx, statement, int64(age/time.Second))
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("delete undo records older than %v: %w", age, err)
 		}
