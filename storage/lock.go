@@ -50,24 +50,25 @@ func (k RowKey) Split() (resource, table, pk string) {
 // once. It splits as the Java server does (";", then the first ":", then ",").
 // The error wraps ErrBadLockKey.
 func RowKeys(resource, lockKey string) ([]RowKey, error) {
-	var c rowCollector
-	if err := EachRow(lockKey, c.count); err != nil {
+	c := rowCollector{resource: resource}
+	if err := c.measure(lockKey); err != nil {
 		return nil, err
 	}
 	if c.rows == 0 {
 		return nil, nil
 	}
-	size := c.size + c.rows*(len(resource)+2*len(rowKeySeparator))
-	if size > maxRowKeyBytes {
-		return nil, fmt.Errorf("%w: the names of %d rows take %d bytes, at most %d are allowed", ErrBadLockKey, c.rows, size, maxRowKeyBytes)
-	}
-	c.resource = resource
 	c.keys = make([]RowKey, 0, c.rows)
-	c.text.Grow(size)
+	c.text.Grow(c.size)
 	if c.rows > fewRows {
 		c.seen = make(map[RowKey]struct{}, c.rows)
 	}
 	return c.keys, EachRow(lockKey, c.add)
+}
+
+// CheckRows tells whether RowKeys would take the lock key, without the keys.
+func CheckRows(resource, lockKey string) error {
+	c := rowCollector{resource: resource}
+	return c.measure(lockKey)
 }
 
 // EachRow calls f with each row that the lock key names, in its order,
@@ -107,6 +108,18 @@ type rowCollector struct {
 	text       strings.Builder
 	keys       []RowKey
 	seen       map[RowKey]struct{}
+}
+
+// measure counts the rows and the bytes of their keys, against the limits.
+func (c *rowCollector) measure(lockKey string) error {
+	if err := EachRow(lockKey, c.count); err != nil {
+		return err
+	}
+	c.size += c.rows * (len(c.resource) + 2*len(rowKeySeparator))
+	if c.size > maxRowKeyBytes {
+		return fmt.Errorf("%w: the names of %d rows take %d bytes, at most %d are allowed", ErrBadLockKey, c.rows, c.size, maxRowKeyBytes)
+	}
+	return nil
 }
 
 func (c *rowCollector) count(table, pk string) error {

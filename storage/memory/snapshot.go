@@ -6,21 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/storage"
 )
 
-// Snapshot is the store as it was at one moment. Batches go on meanwhile: a
-// shard's list of states is copied before the first batch changes it, or when
-// the snapshot is written, whichever comes first.
+// Snapshot is the store as it was at one moment. Batches go on meanwhile: until
+// a shard is written, the first batch that changes a transaction of it leaves
+// the state it found.
 type Snapshot struct {
-	store  *Store
-	parts  [shardCount][]*storage.State
-	kept   [shardCount]bool
-	graves []*grave
-	lastID int64
-	clock  int64
+	store   *Store
+	content *content
+	graves  []*grave
+	lastID  int64
+	clock   int64
+	// found are, in each shard not yet written, the transactions that changed,
+	// as they were; nil when there was none.
+	found   [shardCount]map[int64]*storage.State
+	written [shardCount]bool
 }
 
 // ErrSnapshotTaken reports a snapshot taken while another is not released.
@@ -34,34 +38,54 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	if s.snapshot != nil {
 		return nil, ErrSnapshotTaken
 	}
-	s.snapshot = &Snapshot{store: s, graves: s.tombstones.share(), lastID: s.lastID, clock: s.clock}
-	return s.snapshot, nil
+	n := &Snapshot{store: s, content: s.content, graves: s.tombstones.share(), lastID: s.lastID, clock: s.clock}
+	s.snapshot = n
+	return n, nil
 }
 
-// keepForSnapshot is called before shard i changes.
-func (s *Store) keepForSnapshot(i int) {
-	if s.snapshot != nil && !s.snapshot.kept[i] {
-		s.snapshot.keep(i)
+// keep is called before transaction id changes; t is nil before it begins.
+func (n *Snapshot) keep(id int64, t *txn) {
+	i := shardOf(id)
+	if n.written[i] {
+		return
+	}
+	if _, kept := n.found[i][id]; kept {
+		return
+	}
+	if n.found[i] == nil {
+		n.found[i] = make(map[int64]*storage.State)
+	}
+	if t == nil {
+		n.found[i][id] = nil
+	} else {
+		n.found[i][id] = t.state
 	}
 }
 
-func (n *Snapshot) keep(i int) {
-	states := make([]*storage.State, 0, len(n.store.live[i]))
-	for _, t := range n.store.live[i] {
-		states = append(states, t.state)
-	}
-	n.parts[i], n.kept[i] = states, true
-}
-
-// take returns shard i as it was, and forgets it.
+// take returns shard i as it was, by id, and forgets it.
 func (n *Snapshot) take(i int) []*storage.State {
+	states := n.list(i)
+	sortByID(states)
+	return states
+}
+
+func (n *Snapshot) list(i int) []*storage.State {
 	n.store.mu.Lock()
 	defer n.store.mu.Unlock()
-	if !n.kept[i] {
-		n.keep(i)
+	n.written[i] = true
+	found := n.found[i]
+	n.found[i] = nil
+	states := make([]*storage.State, 0, len(n.content.live[i])+len(found))
+	for id, t := range n.content.live[i] {
+		if _, changed := found[id]; !changed {
+			states = append(states, t.state)
+		}
 	}
-	states := n.parts[i]
-	n.parts[i] = nil
+	for _, state := range found {
+		if state != nil {
+			states = append(states, state)
+		}
+	}
 	return states
 }
 
@@ -69,14 +93,18 @@ func (n *Snapshot) take(i int) []*storage.State {
 func (n *Snapshot) Release() {
 	n.store.mu.Lock()
 	defer n.store.mu.Unlock()
-	if n.store.snapshot == n {
-		n.store.snapshot = nil
+	if n.content.snapshot == n {
+		n.content.snapshot = nil
 	}
 }
 
 // The form of a snapshot: the version, then varints and states as written by
 // Write. Lists end with a zero. Equal stores have equal snapshots.
 const snapshotVersion = 1
+
+// yieldEvery is how many states are encoded in one go. A goroutine that works on
+// keeps a processor for 10 ms, and a batch passes through several goroutines.
+const yieldEvery = 64
 
 // Write writes the snapshot, once. Damage is for the caller to detect: the form
 // has no checksum of its own.
@@ -88,10 +116,11 @@ func (n *Snapshot) Write(w io.Writer) error {
 	if _, err := out.Write(buf); err != nil {
 		return err
 	}
-	for i := range n.parts {
-		states := n.take(i)
-		sortByID(states)
-		for _, state := range states {
+	for i := range shardCount {
+		for j, state := range n.take(i) {
+			if j%yieldEvery == 0 {
+				runtime.Gosched()
+			}
 			encoded := storage.AppendState(buf[:0], state)
 			out.Write(binary.AppendUvarint(out.AvailableBuffer(), uint64(len(encoded)))) // errors stick until Flush
 			if _, err := out.Write(encoded); err != nil {
@@ -130,61 +159,67 @@ func (g *grave) write(out *bufio.Writer) error {
 // ErrBadSnapshot reports bytes that Write cannot have written.
 var ErrBadSnapshot = errors.New("bad snapshot")
 
-// Restore replaces what the store holds by what Write wrote. After an error the
-// store is not usable.
+// Restore replaces what the store holds by what Write wrote. After an error it
+// holds what it held before. The error wraps ErrBadSnapshot.
 func (s *Store) Restore(r io.Reader) error {
+	c, err := readContent(r)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.live {
-		s.keepForSnapshot(i)
-	}
-	s.clear()
+	s.content = c
+	return nil
+}
+
+func readContent(r io.Reader) (*content, error) {
+	c := newContent()
 	in := &reader{in: bufio.NewReaderSize(r, 1<<16)}
 	if v := in.byte(); in.err == nil && v != snapshotVersion {
-		return fmt.Errorf("%w: version %d, want %d: written by another version of the program", ErrBadSnapshot, v, snapshotVersion)
+		return nil, fmt.Errorf("%w: version %d, want %d: written by another version of the program", ErrBadSnapshot, v, snapshotVersion)
 	}
-	s.clock = in.varint()
-	s.lastID = int64(in.uvarint())
+	c.clock = in.varint()
+	c.lastID = int64(in.uvarint())
 	for n := in.uvarint(); n > 0 && in.err == nil; n = in.uvarint() {
 		state := in.state(n)
 		if in.err != nil {
 			break
 		}
-		if err := s.restore(state); err != nil {
-			return err
+		if err := c.restore(state); err != nil {
+			return nil, err
 		}
 	}
 	for n := in.uvarint(); n > 0 && in.err == nil; n = in.uvarint() {
 		g := in.grave(n)
-		s.tombstones.graves = append(s.tombstones.graves, g)
-		s.tombstones.count += g.count
+		c.tombstones.graves = append(c.tombstones.graves, g)
+		c.tombstones.count += g.count
 	}
 	if in.err == nil {
 		if _, err := in.in.ReadByte(); err != io.EOF {
-			return fmt.Errorf("%w: bytes follow its end", ErrBadSnapshot)
+			return nil, fmt.Errorf("%w: bytes follow its end", ErrBadSnapshot)
 		}
 	}
-	return in.err
+	return c, in.err
 }
 
 // restore puts a live transaction and its locks in place.
-func (s *Store) restore(state *storage.State) error {
-	other, id := s.find(state.XID)
+func (c *content) restore(state *storage.State) error {
+	other, id := c.find(state.XID)
 	if id == 0 || id != state.Global.ID || other != nil || state.Finished() || state.Revision == 0 {
 		return fmt.Errorf("%w: %q with id %d at revision %d is no live transaction", ErrBadSnapshot, state.XID, state.Global.ID, state.Revision)
 	}
 	t := &txn{state: state}
-	wanted, err := s.wanted(&storage.Batch{XID: state.XID, Add: state.Branches})
+	wanted, err := c.wanted(&storage.Batch{XID: state.XID, Add: state.Branches})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
 	for _, w := range wanted {
-		s.locks.acquire(t, w)
+		c.locks.acquire(t, w)
 	}
-	s.live[shardOf(id)][id] = t
-	s.globals++
-	s.branches += int64(len(state.Branches))
-	s.due.move(t, state.Global.DueAt)
+	c.live[shardOf(id)][id] = t
+	c.globals++
+	c.branches += int64(len(state.Branches))
+	c.due.move(t, state.Global.DueAt)
 	return nil
 }
 
