@@ -38,8 +38,8 @@ type Config struct {
 	Logger   *slog.Logger
 	// Clock is the time by which everything is decided (time.Now).
 	Clock func() time.Time
-	// Spawn runs work that may wait for the store (a goroutine). The simulator
-	// puts its own scheduler here.
+	// Spawn runs work that may wait for the store (default: on goroutines that
+	// are used again). The simulator puts its own scheduler here.
 	Spawn func(func())
 	// PollEvery is the period of the due-loop (100 ms).
 	PollEvery time.Duration
@@ -71,9 +71,6 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	if cfg.Spawn == nil {
-		cfg.Spawn = func(f func()) { go f() }
-	}
 	setDefault(&cfg.PollEvery, 100*time.Millisecond)
 	setDefault(&cfg.AnswerTimeout, 15*time.Second)
 	setDefault(&cfg.CallerTimeout, 25*time.Second)
@@ -101,6 +98,7 @@ type Coordinator struct {
 
 	draining atomic.Bool
 	closing  chan struct{}
+	runners  *runners
 	// work counts running lanes, queries and the due-loop. None starts once
 	// stopped is set.
 	work     sync.WaitGroup
@@ -124,6 +122,10 @@ func New(ctx context.Context, cfg Config) (*Coordinator, error) {
 	}
 	for i := range c.lanes {
 		c.lanes[i].lanes = make(map[string]*lane)
+	}
+	c.runners = newRunners(c.closing)
+	if c.cfg.Spawn == nil {
+		c.cfg.Spawn = c.runners.spawn
 	}
 	c.queues.init(cfg)
 	c.due.init()
@@ -176,6 +178,7 @@ func (c *Coordinator) Close() {
 	}
 	c.stopping.Unlock()
 	c.work.Wait()
+	c.runners.wait()
 	for i := range c.lanes {
 		c.lanes[i].abandon()
 	}

@@ -134,12 +134,8 @@ func (c *Coordinator) decide(x string, known *storage.State, calls []call) *stor
 		switch {
 		case err == nil:
 			c.stats.batches.Add(1)
-			next, err := known.Apply(f.batch)
 			c.release(x, f.effects)
-			if err != nil {
-				return nil
-			}
-			return &next
+			return &f.next
 		case errors.Is(err, storage.ErrMoved):
 			c.stats.moved.Add(1)
 			known = nil
@@ -166,9 +162,11 @@ func isConflict(err error) bool {
 	return errors.As(err, &held) || errors.Is(err, storage.ErrFull)
 }
 
-// folded is what several calls amount to.
+// folded is what several calls amount to: one batch, nil when nothing changes,
+// the state that it leads to, and the effects of each call.
 type folded struct {
 	batch   *storage.Batch
+	next    storage.State
 	effects []released
 }
 
@@ -179,7 +177,8 @@ type released struct {
 }
 
 func (c *Coordinator) fold(s storage.State, calls []call) (folded, error) {
-	var f folded
+	f := folded{effects: make([]released, 0, len(calls))}
+	revision := s.Revision + 1 // all the batches count as one
 	now := c.nowMillis()
 	for _, one := range calls {
 		batch, effects, err := c.cfg.Machine.Step(s, now, one.event)
@@ -200,6 +199,8 @@ func (c *Coordinator) fold(s storage.State, calls []call) (folded, error) {
 		}
 	}
 	f.withdraw(txn.Status(&s))
+	f.next = s
+	f.next.Revision = revision
 	return f, nil
 }
 

@@ -143,8 +143,7 @@ var (
 		st.emit(Reply{Status: Status(&st.s)})
 	}}
 	replyAfter = action{effect: true, name: "reply with the new status", run: func(st *step) {
-		after := st.after()
-		st.emit(Reply{Status: Status(&after)})
+		st.emit(Reply{Status: st.statusAfter()})
 	}}
 	replyReported = action{effect: true, name: "reply with the reported status", run: func(st *step) {
 		st.emit(Reply{Status: st.event.(SagaReport).Status})
@@ -158,8 +157,7 @@ var (
 	wait = action{effect: true, name: "keep the caller waiting", run: func(st *step) { st.emit(Wait{}) }}
 
 	settle = action{effect: true, name: "answer who waits", run: func(st *step) {
-		after := st.after()
-		st.emit(Settled{Status: Status(&after)})
+		st.emit(Settled{Status: st.statusAfter()})
 	}}
 
 	refuseUnknown = action{effect: true, name: "refuse: no such transaction", run: func(st *step) {
@@ -170,9 +168,8 @@ var (
 		st.refuse(protocol.ExceptionBeginFailed, "global transaction %s exists", st.s.XID)
 	}}
 	refuseDecided = action{effect: true, name: "refuse: not active", run: func(st *step) {
-		after := st.after()
 		st.refuse(protocol.ExceptionGlobalTransactionNotActive,
-			"global transaction %s takes no more branches: it is %s", st.s.XID, Status(&after))
+			"global transaction %s takes no more branches: it is %s", st.s.XID, st.statusAfter())
 	}}
 	refuseMalformed = action{effect: true, name: "refuse: what is malformed", run: func(st *step) {
 		st.refuse(protocol.ExceptionBranchRegisterFailed,

@@ -142,9 +142,7 @@ func (e Register) check() error {
 			len(e.ApplicationData), maxApplicationData)
 	}
 	if m.locks {
-		if _, err := storage.RowKeys(e.ResourceID, e.LockKey); err != nil {
-			return err
-		}
+		return storage.CheckRows(e.ResourceID, e.LockKey)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (m Machine) WithDefaults() Machine {
 // only after the Batch is durable. An error means that the event cannot happen
 // in that state at all: a mistake of the caller.
 func (m Machine) Step(s storage.State, now int64, e Event) (*storage.Batch, []Effect, error) {
-	st := &step{Machine: m, s: s, now: now, event: e}
+	st := &step{Machine: &m, s: s, now: now, event: e}
 	if answers, ok := e.(Answers); ok {
 		st.digest = digestAnswers(st, answers)
 	}
@@ -70,7 +70,7 @@ func (m Machine) Step(s storage.State, now int64, e Event) (*storage.Batch, []Ef
 
 // step is one transition under way.
 type step struct {
-	Machine
+	*Machine
 	s     storage.State
 	now   int64
 	event Event
@@ -107,6 +107,18 @@ func (st *step) after() storage.State {
 		panic(fmt.Sprintf("txn built a batch that does not apply to %s: %v", st.s.XID, err))
 	}
 	return next
+}
+
+// statusAfter is the status that the batch so far leads to.
+func (st *step) statusAfter() protocol.GlobalStatus {
+	switch {
+	case st.batch.Finish != nil:
+		return st.batch.Finish.Outcome
+	case st.batch.Global != nil:
+		return st.batch.Global.Status
+	default:
+		return Status(&st.s)
+	}
 }
 
 func (st *step) sealed() *storage.Batch {
