@@ -99,8 +99,7 @@ type Config struct {
 }
 
 // Open opens a database that takes part in global transactions and registers
-// it with the coordinator. Closing the result deletes the undo records that
-// wait for deletion. ctx bounds Open only.
+// it with the coordinator. ctx bounds Open only.
 func Open(ctx context.Context, c rm.Coordinator, cfg Config) (*sql.DB, error) {
 	if cfg.Driver == "" || cfg.DSN == "" {
 		return nil, errors.New("datasource.Open: Driver and DSN are required")

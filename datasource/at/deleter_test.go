@@ -79,9 +79,7 @@ func TestDeleterNeverAnswersEarly(t *testing.T) {
 		callers.Go(d.close)
 		synctest.Wait()
 		require.ErrorIs(t, faithful, errDeleterClosed)
-		g.let <- nil // the statement that ran
+		close(g.let) // ends the statement that ran
 		callers.Wait()
-		require.ErrorIs(t, d.remove(t.Context(), undoKey{"x", 3}), errDeleterClosed)
-		assert.Equal(t, []int{1}, g.batches)
 	})
 }
