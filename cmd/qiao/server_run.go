@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -38,9 +39,16 @@ type coordinatorServer struct {
 	served chan error
 }
 
+// heapFloor makes the garbage collector wait until this much garbage has
+// gathered: a coordinator keeps little and throws away much, and would otherwise
+// collect a few megabytes many times a second.
+const heapFloor = 64 << 20
+
 // runServer serves until ctx ends, and then until what is under way is done. A
 // signal while it waits for that makes it stop at once.
 func runServer(ctx context.Context, cfg config.Config, logger *slog.Logger, open storeOpener) error {
+	floor := make([]byte, heapFloor) // never touched: it takes address space, not memory
+	defer runtime.KeepAlive(floor)
 	listener, err := listenTCP(cfg.Listen)
 	if err != nil {
 		return err
