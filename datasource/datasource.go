@@ -30,7 +30,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/qiao-tx/qiao/datasource/at"
+	"github.com/qiao-tx/qiao/datasource/meta"
 	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/rm"
 )
 
@@ -47,6 +49,11 @@ var (
 	ErrNoUndoTable = at.ErrNoUndoTable
 	// ErrInMemory: an in-memory SQLite database cannot take part.
 	ErrInMemory = at.ErrInMemory
+	// ErrUnsupported: AT cannot protect a statement, so it was not executed; the
+	// error says why and what to do instead.
+	ErrUnsupported = sqlparse.ErrUnsupported
+	// ErrNoPrimaryKey: AT cannot name the rows of a table without one.
+	ErrNoPrimaryKey = meta.ErrNoPrimaryKey
 	// ErrMismatch: a statement's context carries a global transaction that its
 	// local transaction is not part of.
 	ErrMismatch = at.ErrMismatch

@@ -2,6 +2,7 @@ package datasource_test
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"path/filepath"
 	"sync"
@@ -97,8 +98,9 @@ func TestRegister(t *testing.T) {
 	var c coordinator
 	dsn := filepath.Join(t.TempDir(), "a.db")
 	prepared(t, "sqlite", dsn)
-	datasource.Register(&c, "qiao-sqlite", &sqlite.Driver{}, datasource.Config{Dialect: datasource.SQLite})
-	db, err := sql.Open("qiao-sqlite", dsn)
+	name := "qiao-sqlite-" + rand.Text() // database/sql keeps names for the life of the process
+	datasource.Register(&c, name, &sqlite.Driver{}, datasource.Config{Dialect: datasource.SQLite})
+	db, err := sql.Open(name, dsn)
 	require.NoError(t, err)
 	use(t, db, &c)
 	require.NoError(t, db.Close())

@@ -178,6 +178,25 @@ func TestAFailingStatementLeavesTheTransactionUsable(t *testing.T) {
 	})
 }
 
+// What a savepoint took back is skipped by the rollback.
+func TestSavepoints(t *testing.T) {
+	e := onMariaDB(t, settings{}, stock...)
+	before := e.dump(allStock)
+	ctx, x := e.global()
+	tx, err := e.db.BeginTx(ctx, nil)
+	require.NoError(t, err)
+	for _, statement := range []string{
+		"UPDATE stock SET n = 11 WHERE id = 1", "SAVEPOINT s", "UPDATE stock SET n = 12 WHERE id = 1", "DELETE FROM stock WHERE id = 2",
+		"INSERT INTO stock (id, n) VALUES (4, 4)", "ROLLBACK TO SAVEPOINT s", "INSERT INTO stock (id, n) VALUES (4, 5)", "UPDATE stock SET n = 13 WHERE id = 1",
+	} {
+		_, err := tx.Exec(statement)
+		require.NoError(t, err, statement)
+	}
+	require.NoError(t, tx.Commit())
+	e.tc.rollback(x)
+	assert.Equal(t, before, e.dump(allStock))
+}
+
 func TestPreparedStatements(t *testing.T) {
 	both(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)
