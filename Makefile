@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race lint fuzz sim bench docs clean
 
-# Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000',
+# Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
 # make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
 FUZZTIME ?= 10s
 SIM ?=
@@ -40,6 +40,7 @@ bench: build ## the server's speed at 1, 64 and 256 callers beside the ceiling o
 
 docs: ## regenerate what is generated under docs/
 	go test ./server/txn ./internal/tidy -run Document -rewrite
+	go test ./server/config -run Documentation -update
 
 clean: ## remove what the verbs built
 	rm -rf bin .cache

@@ -9,12 +9,15 @@ import (
 	"strings"
 )
 
-func index(rooms []Room) map[string]Room {
-	byPath := make(map[string]Room, len(rooms))
+// setRooms notes the table.
+func (t *tally) setRooms(rooms []Room) {
+	t.rooms = make(map[string]Room, len(rooms))
 	for _, room := range rooms {
-		byPath[room.Path] = room
+		if _, twice := t.rooms[room.Path]; twice {
+			t.add(room.Path, 0, "rooms", "the table has two rows for it")
+		}
+		t.rooms[room.Path] = room
 	}
-	return byPath
 }
 
 // mayImport lists what a room may import: the rooms above it, and theirs.

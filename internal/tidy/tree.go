@@ -32,7 +32,8 @@ func (f Finding) String() string {
 // Module is the tree's module path. The error tells of files that cannot be
 // read or parsed.
 func Check(tree fs.FS, module string, rooms []Room) ([]Finding, error) {
-	t := &tally{module: module, rooms: index(rooms), fset: token.NewFileSet(), packages: map[string]*pkg{}}
+	t := &tally{module: module, fset: token.NewFileSet(), packages: map[string]*pkg{}}
+	t.setRooms(rooms)
 	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
