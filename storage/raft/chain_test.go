@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -19,9 +20,11 @@ func sealedStore(t *testing.T, n uint64) (*hraft.InmemStore, *sealedLogs) {
 	return store, sealed
 }
 
+// entry reads one entry of a log, with bytes of its own.
 func entry(t *testing.T, store hraft.LogStore, index uint64) *hraft.Log {
 	var log hraft.Log
 	require.NoError(t, store.GetLog(index, &log))
+	log.Data = bytes.Clone(log.Data)
 	return &log
 }
 
@@ -51,64 +54,58 @@ func TestCheckLogTakesWhatWasWritten(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// rewrite changes one entry of a log.
+func rewrite(index uint64, change func(*hraft.Log)) func(*testing.T, hraft.LogStore) {
+	return func(t *testing.T, store hraft.LogStore) {
+		log := entry(t, store, index)
+		change(log)
+		require.NoError(t, store.StoreLog(log))
+	}
+}
+
+func remove(from, to uint64) func(*testing.T, hraft.LogStore) {
+	return func(t *testing.T, store hraft.LogStore) { require.NoError(t, store.DeleteRange(from, to)) }
+}
+
+func nothing(*testing.T, hraft.LogStore) {}
+
 func TestCheckLogNamesTheDamage(t *testing.T) {
 	for name, c := range map[string]struct {
-		damage        func(*testing.T, *hraft.InmemStore)
+		damage        func(*testing.T, hraft.LogStore)
 		snapshotIndex uint64
 		last          mark
 		want          string
 	}{
 		"a changed entry": {
-			damage: func(t *testing.T, s *hraft.InmemStore) {
-				log := entry(t, s, 5)
-				log.Data = []byte("entry !")
-				require.NoError(t, s.StoreLog(log))
-			},
-			want: "log entry 5",
+			damage: rewrite(5, func(log *hraft.Log) { log.Data[0] ^= 1 }),
+			want:   "checksum of log entry 5",
 		},
 		"a changed term": {
-			damage: func(t *testing.T, s *hraft.InmemStore) {
-				log := entry(t, s, 6)
-				log.Term++
-				require.NoError(t, s.StoreLog(log))
-			},
-			want: "log entry 6",
+			damage: rewrite(6, func(log *hraft.Log) { log.Term++ }),
+			want:   "checksum of log entry 6",
 		},
 		"an entry of another log": {
-			damage: func(t *testing.T, s *hraft.InmemStore) {
-				log := entry(t, s, 5)
-				log.Data = []byte("entry !")
-				log.Extensions = sealOf(0, log).bytes()
-				require.NoError(t, s.StoreLog(log))
-			},
-			want: "log entry 5 does not follow",
+			damage: rewrite(5, func(log *hraft.Log) { log.Extensions = sealOf(0, log).bytes() }),
+			want:   "log entry 5 does not follow",
 		},
 		"an entry without checksum": {
-			damage: func(t *testing.T, s *hraft.InmemStore) {
-				require.NoError(t, s.StoreLog(&hraft.Log{Index: 10, Data: []byte("x")}))
-			},
-			want: "log entry 10 carries no checksum",
+			damage: rewrite(9, func(log *hraft.Log) { log.Extensions = nil }),
+			want:   "log entry 9 carries no checksum",
 		},
-		"a hole": {
-			damage: func(t *testing.T, s *hraft.InmemStore) { require.NoError(t, s.DeleteRange(4, 4)) },
-			want:   "log entry 4",
-		},
-		"a missing beginning": {
-			damage: func(t *testing.T, s *hraft.InmemStore) { require.NoError(t, s.DeleteRange(1, 3)) },
-			want:   "log entries 1 to 3 are missing",
-		},
+		"a hole":              {damage: remove(4, 4), want: "log entry 4"},
+		"a missing beginning": {damage: remove(1, 3), want: "log entries 1 to 3 are missing"},
 		"entries missing after the snapshot": {
-			damage:        func(t *testing.T, s *hraft.InmemStore) { require.NoError(t, s.DeleteRange(1, 6)) },
+			damage:        remove(1, 6),
 			snapshotIndex: 4,
 			want:          "log entries 5 to 6 are missing",
 		},
 		"a log older than the snapshot": {
-			damage:        func(*testing.T, *hraft.InmemStore) {},
+			damage:        nothing,
 			snapshotIndex: 10,
 			want:          "ends at entry 9, below the snapshot's 10",
 		},
 		"a snapshot of another log": {
-			damage:        func(*testing.T, *hraft.InmemStore) {},
+			damage:        nothing,
 			snapshotIndex: 5,
 			last:          mark{4, 0xbad},
 			want:          "log entry 4 is not the one that the snapshot holds",

@@ -3,6 +3,7 @@ package raft
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -63,13 +64,14 @@ func victim(dir string) int {
 	return 0
 }
 
-const killCycles = 20
+// kills is for longer runs: go test ./storage/raft -run Killed -kills 1000
+var kills = flag.Int("kills", 20, "how often TestKilledProcessLosesNothingAcknowledged kills")
 
 // Whatever a process acknowledged before kill -9 is there afterwards, whole.
 func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := make(map[int64]bool)
-	for cycle := range killCycles {
+	for cycle := range *kills {
 		life := time.Duration(rand.IntN(250)) * time.Millisecond
 		for _, id := range runVictim(t, dir, life) {
 			require.False(t, acknowledged[id], "id %d was given twice", id)
@@ -81,7 +83,7 @@ func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 		require.EqualValues(t, 2*cycle+2, s.Identity().Epoch)
 		require.NoError(t, s.Close())
 	}
-	t.Logf("%d transactions acknowledged over %d kills", len(acknowledged), killCycles)
+	t.Logf("%d transactions acknowledged over %d kills", len(acknowledged), *kills)
 	require.NotEmpty(t, acknowledged)
 }
 

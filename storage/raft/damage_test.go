@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,9 +18,6 @@ import (
 // snapshot when asked for.
 func written(t *testing.T, n int64, snapshot bool) string {
 	config := small(t.TempDir())
-	if snapshot {
-		config.SnapshotBytes = 1
-	}
 	s, err := Open(config)
 	require.NoError(t, err)
 	for id := range n {
@@ -73,8 +71,25 @@ func TestFlippedBitInTheSnapshot(t *testing.T) {
 func TestDamagedSnapshotDescription(t *testing.T) {
 	dir := written(t, 9, true)
 	path := onlyFile(t, dir, "snapshots", "*", "meta.json")
-	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	meta, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, text := range []string{"{", "{}", strings.Replace(string(meta), `"Index":`, `"Index":1`, 1)} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		requireDamaged(t, dir, "meta.json")
+	}
+	require.NoError(t, os.Remove(path))
 	requireDamaged(t, dir, "meta.json")
+}
+
+// A process killed while it wrote a snapshot or removed an old one leaves parts.
+func TestPartsOfSnapshotsAreNoDamage(t *testing.T) {
+	dir := written(t, 9, true)
+	for _, name := range []string{"1-1-1795519798385", "2-999-1795519798385.tmp"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, "snapshots", name), 0o700))
+	}
+	s := open(t, small(dir))
+	require.EqualValues(t, 9, s.Stats().Globals)
+	require.NoError(t, s.Close())
 }
 
 func TestDamagedIdentity(t *testing.T) {

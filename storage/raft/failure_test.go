@@ -86,6 +86,59 @@ func TestFirstStorageErrorIsTheLast(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// Every kind of write takes part: after one has failed none is tried again.
+func TestEveryWriteIsLatched(t *testing.T) {
+	disk := &failingDisk{}
+	for name, write := range map[string]func(*latch) error{
+		"append": func(l *latch) error { return latchedLogs{disk, l}.StoreLog(&hraft.Log{Index: 1}) },
+		"cut":    func(l *latch) error { return latchedLogs{disk, l}.DeleteRange(1, 2) },
+		"create": func(l *latch) error {
+			_, err := latchedSnapshots{disk, l}.Create(1, 1, 1, hraft.Configuration{}, 1, nil)
+			return err
+		},
+		"write":  func(l *latch) error { _, err := latchedSink{disk, l}.Write(nil); return err },
+		"finish": func(l *latch) error { return latchedSink{disk, l}.Close() },
+	} {
+		l := newLatch()
+		require.ErrorIs(t, write(l), errDisk, name)
+		require.ErrorIs(t, l.err(), errDisk, name)
+		tried := disk.tried
+		require.ErrorIs(t, write(l), errDisk, name)
+		require.Equal(t, tried, disk.tried, "%s: a write after the first error", name)
+	}
+	l := newLatch()
+	require.ErrorIs(t, latchedLogs{disk, l}.GetLog(1, &hraft.Log{}), hraft.ErrLogNotFound)
+	require.NoError(t, l.err(), "an entry that is not there is no storage error")
+	require.ErrorIs(t, latchedLogs{disk, l}.GetLog(2, &hraft.Log{}), errDisk)
+	require.ErrorIs(t, l.err(), errDisk)
+}
+
+// failingDisk fails every operation, and has no log entry 1.
+type failingDisk struct {
+	hraft.LogStore
+	hraft.SnapshotStore
+	hraft.SnapshotSink
+	tried int
+}
+
+func (d *failingDisk) failed() error { d.tried++; return errDisk }
+
+func (d *failingDisk) StoreLogs([]*hraft.Log) error     { return d.failed() }
+func (d *failingDisk) DeleteRange(uint64, uint64) error { return d.failed() }
+func (d *failingDisk) Write([]byte) (int, error)        { return 0, d.failed() }
+func (d *failingDisk) Close() error                     { return d.failed() }
+
+func (d *failingDisk) GetLog(index uint64, _ *hraft.Log) error {
+	if index == 1 {
+		return hraft.ErrLogNotFound
+	}
+	return d.failed()
+}
+
+func (d *failingDisk) Create(hraft.SnapshotVersion, uint64, uint64, hraft.Configuration, uint64, hraft.Transport) (hraft.SnapshotSink, error) {
+	return nil, d.failed()
+}
+
 // A term that cannot be written makes Raft panic: the write must not come back
 // before the store shuts down.
 func TestFailedTermWaitsForTheEnd(t *testing.T) {

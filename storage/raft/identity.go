@@ -59,8 +59,11 @@ func newIdentity() Identity {
 func readIdentity(path string) (Identity, error) {
 	var id Identity
 	text, err := os.ReadFile(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return id, fmt.Errorf("read the node's identity: %w; restore the file from a copy of the directory", err)
+	}
+	if err != nil {
+		return id, wrap("read the node's identity", err)
 	}
 	if err := json.Unmarshal(text, &id); err != nil {
 		return id, fmt.Errorf("%w: %s: %w", ErrDamaged, identityFile, err)

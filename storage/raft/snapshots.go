@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,52 +23,52 @@ func openSnapshots(dir string, logger hclog.Logger) (*hraft.FileSnapshotStore, e
 // that have long ended. It returns the newest snapshot's index and mark; zero
 // when there is none.
 func checkSnapshots(dir string, snapshots hraft.SnapshotStore) (uint64, mark, error) {
-	if err := checkSnapshotMeta(filepath.Join(dir, "snapshots")); err != nil {
+	newest, err := newestSnapshot(filepath.Join(dir, "snapshots"))
+	if err != nil || newest.name == "" {
 		return 0, mark{}, err
 	}
 	list, err := snapshots.List()
 	if err != nil {
 		return 0, mark{}, wrap("list the snapshots", err)
 	}
-	if len(list) == 0 {
-		return 0, mark{}, nil
+	if len(list) == 0 || list[0].ID != newest.name || list[0].Term != newest.term || list[0].Index != newest.index {
+		return 0, mark{}, fmt.Errorf("%w: meta.json of snapshot %s cannot be read or describes another", ErrDamaged, newest.name)
 	}
-	newest := list[0]
-	_, content, err := snapshots.Open(newest.ID) // compares its checksum
+	_, content, err := snapshots.Open(newest.name) // compares its checksum
 	if err != nil {
-		return 0, mark{}, fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, newest.ID, err)
+		return 0, mark{}, fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, newest.name, err)
 	}
 	defer content.Close()
 	last, err := readSnapshotHead(content)
 	if err != nil {
-		return 0, mark{}, fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, newest.ID, err)
+		return 0, mark{}, fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, newest.name, err)
 	}
-	return newest.Index, last, nil
+	return newest.index, last, nil
 }
 
-// checkSnapshotMeta refuses a finished snapshot whose description is not
-// readable or not its own.
-func checkSnapshotMeta(dir string) error {
+// snapshotName is term, index and time, joined by dashes.
+type snapshotName struct {
+	name        string
+	term, index uint64
+}
+
+// newestSnapshot goes by the names of the directories, which are given when a
+// snapshot is complete. Older ones may be half removed.
+func newestSnapshot(dir string) (newest snapshotName, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return wrap("list the snapshots", err)
+		return newest, wrap("list the snapshots", err)
 	}
 	for _, entry := range entries {
-		name := entry.Name()
-		if !entry.IsDir() || strings.HasSuffix(name, ".tmp") {
+		var millis int64
+		s := snapshotName{name: entry.Name()}
+		n, _ := fmt.Sscanf(s.name, "%d-%d-%d", &s.term, &s.index, &millis)
+		if n != 3 || !entry.IsDir() || strings.HasSuffix(s.name, ".tmp") {
 			continue
 		}
-		var meta hraft.SnapshotMeta
-		text, err := os.ReadFile(filepath.Join(dir, name, "meta.json"))
-		if err == nil {
-			err = json.Unmarshal(text, &meta)
-		}
-		if err == nil && !strings.HasPrefix(name, fmt.Sprintf("%d-%d-", meta.Term, meta.Index)) {
-			err = fmt.Errorf("it describes term %d, index %d", meta.Term, meta.Index)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: meta.json of snapshot %s: %w", ErrDamaged, name, err)
+		if s.term > newest.term || (s.term == newest.term && s.index >= newest.index) {
+			newest = s
 		}
 	}
-	return nil
+	return newest, nil
 }

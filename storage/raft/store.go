@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,9 @@ func (s *Store) start(config Config) error {
 	logger := hclogAdapter{config.Logger}
 	var err error
 	s.log, err = wal.Open(s.dir.logPath(), wal.WithLogger(logger))
+	if errors.Is(err, fs.ErrPermission) {
+		return wrap("open the log", err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: the log cannot be opened: %w", ErrDamaged, err)
 	}
