@@ -50,13 +50,14 @@ func onMariaDB(t *testing.T, s settings, ddl ...string) *env {
 	}
 	connector, err := mysql.NewConnector(cfg)
 	require.NoError(t, err)
-	return open(t, schema.MySQL, connector, s, ddl)
+	return open(t, schema.MySQL, connector, connector, s, ddl)
 }
 
 func onSQLite(t *testing.T, s settings, ddl ...string) *env {
 	t.Helper()
-	connector := sqliteConnector{filepath.Join(t.TempDir(), "test.db") + "?_pragma=journal_mode(wal)"}
-	return open(t, schema.SQLite, connector, s, ddl)
+	// Only the plain connection leaves waiting for the file to the driver.
+	dsn := filepath.Join(t.TempDir(), "test.db") + "?_pragma=journal_mode(wal)"
+	return open(t, schema.SQLite, sqliteConnector{dsn}, sqliteConnector{dsn + "&_pragma=busy_timeout(20000)"}, s, ddl)
 }
 
 type sqliteConnector struct{ dsn string }
@@ -66,9 +67,9 @@ func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) {
 }
 func (c sqliteConnector) Driver() driver.Driver { return &sqlite.Driver{} }
 
-func open(t *testing.T, d schema.Dialect, inner driver.Connector, s settings, ddl []string) *env {
+func open(t *testing.T, d schema.Dialect, inner, plain driver.Connector, s settings, ddl []string) *env {
 	t.Helper()
-	e := &env{t: t, dialect: d, tc: newCoordinator(t), plain: sql.OpenDB(inner)}
+	e := &env{t: t, dialect: d, tc: newCoordinator(t), plain: sql.OpenDB(plain)}
 	t.Cleanup(func() { require.NoError(t, e.plain.Close()) })
 	require.NoError(t, at.CreateUndoTable(t.Context(), e.plain, d))
 	for _, statement := range ddl {
