@@ -68,14 +68,14 @@ func TestASingleStatementWaitsForTheHolder(t *testing.T) {
 }
 
 func TestASingleStatementGivesUp(t *testing.T) {
-	both(t, settings{config: func(c *at.Config) { c.LockWait = 50 * time.Millisecond }}, stock, func(t *testing.T, e *env) {
+	both(t, settings{config: func(c *at.Config) { c.LockWait = 500 * time.Millisecond }}, stock, func(t *testing.T, e *env) {
 		e.tc.hold("other", e.id, "stock:1")
 		attempts := countAttempts(e, 0, nil)
 		ctx, x := e.global()
 		_, err := e.db.ExecContext(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
 		require.ErrorIs(t, err, rm.ErrLockConflict)
 		require.ErrorContains(t, err, "held by other")
-		require.ErrorContains(t, err, "waited 50ms")
+		require.ErrorContains(t, err, "waited 500ms")
 		assert.Greater(t, attempts.Load(), int64(1))
 		assert.Equal(t, "10\n", e.dump("SELECT n FROM stock WHERE id = 1"))
 		assert.Empty(t, e.tc.branchesOf(x))

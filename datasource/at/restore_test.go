@@ -33,7 +33,7 @@ var typedRows = []string{
 }
 
 // everything shows each column so that no two different values look the same.
-const everything = `SELECT id, HEX(name), age, tiny, flag, HEX(bits), ubig, balance, HEX(score + 0e0), score + 0e0, f + 0e0, CAST(birth AS CHAR), CAST(tm AS CHAR), CAST(dt AS CHAR),
+const everything = `SELECT id, HEX(name), age, tiny, flag, HEX(bits), ubig, balance, score, f + 0e0, CAST(birth AS CHAR), CAST(tm AS CHAR), CAST(dt AS CHAR),
 	CAST(ts AS CHAR), HEX(bin), HEX(data), HEX(txt), HEX(CAST(js AS CHAR)), en, nul, small, uint, HEX(onebit), HEX(wide), y, st, CAST(tm6 AS CHAR), CAST(ts6 AS CHAR),
 	big, zf, HEX(fixed), HEX(medium), CAST(touched AS CHAR), sum2 FROM t_user ORDER BY id`
 
