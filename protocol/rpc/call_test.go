@@ -58,6 +58,8 @@ func TestConcurrentCallersGetTheirOwnAnswers(t *testing.T) {
 		})
 	}
 	callers.Wait()
+	client.mu.Lock()
+	defer client.mu.Unlock()
 	assert.Empty(t, client.pending)
 }
 
