@@ -64,7 +64,7 @@ func victim(dir string) int {
 	return 0
 }
 
-// kills is for longer runs: go test ./storage/raft -run Killed -kills 1000
+// kills is for longer runs: go test ./storage/raft -run Killed -args -kills 1000
 var kills = flag.Int("kills", 20, "how often TestKilledProcessLosesNothingAcknowledged kills")
 
 // Whatever a process acknowledged before kill -9 is there afterwards, whole.

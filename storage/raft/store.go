@@ -47,6 +47,7 @@ func Open(config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	dir, err := openDirectory(config.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
@@ -62,6 +63,8 @@ func Open(config Config) (*Store, error) {
 	if err := s.start(config); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", config.Dir, err), s.Close())
 	}
+	config.Logger.Info("the store is open", "dir", config.Dir, "node", dir.identity.NodeID, "worker", dir.identity.WorkerID,
+		"epoch", dir.identity.Epoch, "transactions", s.Stats().Globals, "took", time.Since(began).Round(time.Millisecond))
 	return s, nil
 }
 

@@ -93,8 +93,9 @@ func (s *Store) write() {
 		results, err := s.propose(data)
 		if err != nil {
 			data = nil // Raft may still look at it
+		} else {
+			s.entries.Add(1)
 		}
-		s.entries.Add(1)
 		for i, r := range requests {
 			if err == nil {
 				s.answer(r, results[i])
