@@ -257,3 +257,6 @@ func MySQLResourceID(dsn string) (string, error) {
 func CreateUndoTable(ctx context.Context, db *sql.DB, dialect schema.Dialect) error {
 	return at.CreateUndoTable(ctx, db, dialect)
 }
+
+// UndoTableDDL returns the statements of CreateUndoTable, for migration tools.
+func UndoTableDDL(dialect schema.Dialect) (string, error) { return at.UndoTableDDL(dialect) }

@@ -132,7 +132,11 @@ func find(program string) (string, error) {
 }
 
 func serverOptions(dir string) []string {
-	options := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--innodb-log-file-size=16M"}
+	// A temporary directory of its own: servers of other test processes put
+	// files of the same names into the shared one.
+	options := []string{
+		"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--tmpdir=" + dir, "--innodb-log-file-size=16M",
+	}
 	if os.Geteuid() == 0 {
 		options = append(options, "--user=root")
 	}
