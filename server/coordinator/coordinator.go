@@ -123,7 +123,7 @@ func New(ctx context.Context, cfg Config) (*Coordinator, error) {
 	for i := range c.lanes {
 		c.lanes[i].lanes = make(map[string]*lane)
 	}
-	c.runners = newRunners(c.closing)
+	c.runners = newRunners()
 	if c.cfg.Spawn == nil {
 		c.cfg.Spawn = c.runners.spawn
 	}
@@ -172,13 +172,14 @@ var errStopped = errors.New("this coordinator has stopped; ask again: another no
 func (c *Coordinator) Close() {
 	c.draining.Store(true)
 	c.stopping.Lock()
-	if !c.stopped {
-		c.stopped = true
-		close(c.closing)
-	}
+	first := !c.stopped
+	c.stopped = true
 	c.stopping.Unlock()
+	if first {
+		close(c.closing)
+		c.runners.close()
+	}
 	c.work.Wait()
-	c.runners.wait()
 	for i := range c.lanes {
 		c.lanes[i].abandon()
 	}

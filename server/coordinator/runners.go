@@ -1,6 +1,9 @@
 package coordinator
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // maxIdleRunners caps the goroutines that wait for work.
 const maxIdleRunners = 1024
@@ -8,17 +11,15 @@ const maxIdleRunners = 1024
 // runners runs work on goroutines that are used again: a decision grows a new
 // goroutine's stack several times, which under load costs more than deciding.
 type runners struct {
-	work    chan func()
-	closing <-chan struct{}
-	idle    chan struct{} // a place for each that waits
-	all     sync.WaitGroup
+	work chan func()
+	idle atomic.Int64
+	all  sync.WaitGroup
 }
 
-func newRunners(closing <-chan struct{}) *runners {
-	return &runners{work: make(chan func()), closing: closing, idle: make(chan struct{}, maxIdleRunners)}
-}
+func newRunners() *runners { return &runners{work: make(chan func())} }
 
-// spawn runs f on a waiting goroutine, or on a new one.
+// spawn runs f on a waiting goroutine, or on a new one. It must not be called
+// once close has been.
 func (r *runners) spawn(f func()) {
 	select {
 	case r.work <- f:
@@ -27,24 +28,21 @@ func (r *runners) spawn(f func()) {
 	}
 }
 
-// run runs f and whatever comes after it, until closing or until enough others
+// run runs f and whatever comes after it, until close or until enough others
 // wait.
 func (r *runners) run(f func()) {
-	for {
+	for ok := true; ok; {
 		f()
-		select {
-		case r.idle <- struct{}{}:
-		default:
-			return
+		ok = false
+		if r.idle.Add(1) <= maxIdleRunners {
+			f, ok = <-r.work
 		}
-		select {
-		case f = <-r.work:
-			<-r.idle
-		case <-r.closing:
-			return
-		}
+		r.idle.Add(-1)
 	}
 }
 
-// wait waits for the goroutines to end, once closing is closed.
-func (r *runners) wait() { r.all.Wait() }
+// close ends the goroutines that wait, and waits for the others.
+func (r *runners) close() {
+	close(r.work)
+	r.all.Wait()
+}

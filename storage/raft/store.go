@@ -218,6 +218,11 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if !s.queue.put(r) {
 		return storage.ErrClosed
 	}
+	if ctx.Done() == nil { // a plain receive costs half of a select
+		err := <-r.done
+		s.requests.Put(r)
+		return err
+	}
 	select {
 	case err := <-r.done:
 		s.requests.Put(r)
