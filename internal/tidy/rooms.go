@@ -65,6 +65,7 @@ func Rooms() []Room {
 		{"internal/promtext", false, "reads what a server publishes for Prometheus", nil},
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},
+		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
 		{"internal/tidy", false, "the tree's own test", nil},
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
 			[]string{"samples/shop", "internal/promtext"}},
