@@ -150,12 +150,17 @@ func (c *Coordinator) answerOverdue(now int64) {
 		s := &c.lanes[i]
 		s.mu.Lock()
 		for x, l := range s.lanes {
-			if len(l.waiters) == 0 || l.waiters[0].until > now {
+			late := func(w waiter) bool { return w.until <= now }
+			if !slices.ContainsFunc(l.waiters, late) {
 				continue
 			}
-			overdue[x] = l.waiters
-			l.waiters = nil
-			if !l.running {
+			for _, w := range l.waiters {
+				if late(w) {
+					overdue[x] = append(overdue[x], w)
+				}
+			}
+			l.waiters = slices.DeleteFunc(l.waiters, late)
+			if !l.running && len(l.waiters) == 0 {
 				delete(s.lanes, x)
 			}
 		}

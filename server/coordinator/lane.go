@@ -127,14 +127,14 @@ func (c *Coordinator) decide(x string, known *storage.State, calls []call) *stor
 			return known
 		}
 		if f.batch == nil {
-			c.release(x, f.effects)
+			c.release(x, &f)
 			return known
 		}
 		err = c.cfg.Store.Apply(ctx, f.batch)
 		switch {
 		case err == nil:
 			c.stats.batches.Add(1)
-			c.release(x, f.effects)
+			c.release(x, &f)
 			return &f.next
 		case errors.Is(err, storage.ErrMoved):
 			c.stats.moved.Add(1)
@@ -162,9 +162,10 @@ func isConflict(err error) bool {
 	return errors.As(err, &held) || errors.Is(err, storage.ErrFull)
 }
 
-// folded is what several calls amount to: one batch, nil when nothing changes,
-// the state that it leads to, and the effects of each call.
+// folded is what several calls amount to at a moment: one batch, nil when
+// nothing changes, the state that it leads to, and the effects of each call.
 type folded struct {
+	at      int64
 	batch   *storage.Batch
 	next    storage.State
 	effects []released
@@ -177,11 +178,10 @@ type released struct {
 }
 
 func (c *Coordinator) fold(s storage.State, calls []call) (folded, error) {
-	f := folded{effects: make([]released, 0, len(calls))}
+	f := folded{at: c.nowMillis(), effects: make([]released, 0, len(calls))}
 	revision := s.Revision + 1 // all the batches count as one
-	now := c.nowMillis()
 	for _, one := range calls {
-		batch, effects, err := c.cfg.Machine.Step(s, now, one.event)
+		batch, effects, err := c.cfg.Machine.Step(s, f.at, one.event)
 		if err != nil {
 			return folded{}, err
 		}
@@ -216,8 +216,8 @@ func (f *folded) withdraw(status protocol.GlobalStatus) {
 }
 
 // release lets the effects out. What they follow from is durable.
-func (c *Coordinator) release(x string, all []released) {
-	for _, r := range all {
+func (c *Coordinator) release(x string, f *folded) {
+	for _, r := range f.effects {
 		replied := false
 		for _, e := range r.effects {
 			switch e := e.(type) {
@@ -230,7 +230,7 @@ func (c *Coordinator) release(x string, all []released) {
 			case txn.Settled:
 				c.settle(x, e.Status)
 			case txn.Send:
-				c.dispatch(x, e)
+				c.order(x, e, f.at)
 			case txn.Decided:
 				c.stats.decided(e.Status)
 			case txn.Ended:
@@ -241,6 +241,17 @@ func (c *Coordinator) release(x string, all []released) {
 			r.call.answer(txn.Reply{}, nil)
 		}
 	}
+}
+
+// order gives the orders that were decided at a moment, unless this node has
+// stood still for so long since that the due-loop, here or on another node,
+// gives them again: what was decided may have moved on.
+func (c *Coordinator) order(x string, s txn.Send, decidedAt int64) {
+	if c.nowMillis()-decidedAt > c.cfg.Machine.AnswerMillis {
+		c.stats.withheld.Add(uint64(len(s.Orders)))
+		return
+	}
+	c.dispatch(x, s)
 }
 
 func (one call) answer(r txn.Reply, err error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/server/txn"
+	"github.com/qiao-tx/qiao/storage"
 )
 
 // The caller of a commit with synchronous branches waits for the first round;
@@ -274,5 +275,55 @@ func TestDueTransactionsAreTickedOnce(t *testing.T) {
 		waiting := len(s.lanes[xid].queue)
 		s.mu.Unlock()
 		require.Zero(t, waiting, "one Tick is at the store; no other waits behind it")
+	})
+}
+
+// Orders that a node lets out long after it decided them may contradict what
+// was decided since. They are withheld: the due-loop gives them again.
+func TestOrdersAreWithheldAfterAStandstill(t *testing.T) {
+	cfg := shortTimes
+	cfg.PollEvery = 10 * time.Second
+	inBubble(t, cfg, func(t *testing.T, b *bench) {
+		xid := b.begin(time.Minute)
+		b.register(xid, protocol.TypeAT, "db", "t:1")
+		const standstill = 9 * time.Second
+		b.store.onApply(func(*storage.Batch) error {
+			b.store.onApply(nil)
+			time.Sleep(standstill)
+			return nil
+		})
+		a := b.post(b.c, java, commitOf(xid), nil)
+		time.Sleep(standstill)
+		synctest.Wait()
+		require.Equal(t, protocol.StatusCommitted, a.message().(*protocol.GlobalCommitResult).Status)
+		require.Empty(t, b.rms.taken())
+		require.EqualValues(t, 1, b.c.Stats().Withheld)
+
+		b.rms.answerWith((*ordered).done)
+		time.Sleep(cfg.PollEvery)
+		synctest.Wait()
+		require.Len(t, b.rms.taken(), 1)
+		require.Equal(t, protocol.StatusCommitted, b.status(xid))
+	})
+}
+
+// A caller who has waited long enough takes nobody else along.
+func TestOnlyOverdueCallersAreAnswered(t *testing.T) {
+	inBubble(t, shortTimes, func(t *testing.T, b *bench) {
+		xid := b.begin(time.Minute)
+		b.register(xid, protocol.TypeTCC, "credit", "")
+		first := b.ask(java, commitOf(xid))
+		time.Sleep(2 * time.Second)
+		second := &answer{}
+		b.c.await(xid, call{done: func(r txn.Reply, err error) {
+			second.take(&protocol.GlobalCommitResult{Status: r.Status}, nil)
+		}})
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, 1, first.times())
+		require.Zero(t, second.times())
+		b.rms.taken()[0].done()
+		synctest.Wait()
+		require.Equal(t, protocol.StatusCommitted, second.message().(*protocol.GlobalCommitResult).Status)
 	})
 }

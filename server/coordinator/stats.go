@@ -14,8 +14,9 @@ type Stats struct {
 	// node was faster.
 	Batches, Moved uint64
 	// Orders were given to resource managers; Unanswered are those without a
-	// proper answer.
-	Orders, Unanswered uint64
+	// proper answer. Withheld were not given: this node had stood still for
+	// longer than their answers are awaited.
+	Orders, Unanswered, Withheld uint64
 	// Ticking and OrdersWaiting are how much is under way now.
 	Ticking, OrdersWaiting int
 }
@@ -23,7 +24,7 @@ type Stats struct {
 type counters struct {
 	begun, committed, rolledBack, timedOut, parked atomic.Uint64
 	branches, conflicts, refused                   atomic.Uint64
-	batches, moved, orders, unanswered             atomic.Uint64
+	batches, moved, orders, unanswered, withheld   atomic.Uint64
 }
 
 // decided counts the decision of an undecided transaction.
@@ -56,7 +57,7 @@ func (c *Coordinator) Stats() Stats {
 		TimedOut: n.timedOut.Load(), Parked: n.parked.Load(),
 		Branches: n.branches.Load(), LockConflicts: n.conflicts.Load(), Refused: n.refused.Load(),
 		Batches: n.batches.Load(), Moved: n.moved.Load(),
-		Orders: n.orders.Load(), Unanswered: n.unanswered.Load(),
+		Orders: n.orders.Load(), Unanswered: n.unanswered.Load(), Withheld: n.withheld.Load(),
 		Ticking: ticking, OrdersWaiting: c.queues.waiting(),
 	}
 }

@@ -64,6 +64,7 @@ func metrics() []metric {
 		counter("batches_moved", "Decisions taken again because another node was faster.", func(s *snapshot) uint64 { return s.coordinator.Moved }),
 		counter("orders", "Phase-two orders given to resource managers.", func(s *snapshot) uint64 { return s.coordinator.Orders }),
 		counter("orders_unanswered", "Phase-two orders without a proper answer.", func(s *snapshot) uint64 { return s.coordinator.Unanswered }),
+		counter("orders_withheld", "Phase-two orders not given: the server stood still after deciding them.", func(s *snapshot) uint64 { return s.coordinator.Withheld }),
 		gauge("orders_waiting", "Phase-two orders that wait for a slow resource manager.", func(s *snapshot) int { return s.coordinator.OrdersWaiting }),
 		gauge("transactions_ticking", "Global transactions that the due-loop looks at now.", func(s *snapshot) int { return s.coordinator.Ticking }),
 

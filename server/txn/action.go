@@ -95,6 +95,12 @@ var (
 		g.DueAt = 0
 		st.emit(Ended{Status: g.Status, Evidence: g.Evidence})
 	}}
+	setAside = action{name: "look no more, and say why", run: func(st *step) {
+		g := st.global()
+		g.Evidence = "another program left the transaction as " + g.Status.String() + ", of which nothing follows here"
+		g.DueAt = 0
+		st.emit(Ended{Status: g.Status, Evidence: g.Evidence})
+	}}
 	finishAsDecided = action{name: "finish with the outcome decided", to: outcomeOf, run: func(st *step) {
 		finishWith(st, outcomeOf(st.s.Global.Status))
 	}}

@@ -35,6 +35,10 @@ var (
 		g := &st.s.Global
 		return st.event.(Tick).Forced || g.DueAt != 0 && g.DueAt <= st.now
 	}}
+	foreign = &condition{"its time has come: another program wrote the status", func(st *step) bool {
+		g := &st.s.Global
+		return g.DueAt != 0 && g.DueAt <= st.now
+	}}
 
 	repeated = &condition{"the request key is known", func(st *step) bool {
 		return st.registered() != nil

@@ -83,6 +83,7 @@ var table = map[phase][]transition{
 		{on: onCommit, do: []action{reply}},
 		{on: onRollback, do: []action{reply}},
 		{on: onAnswers},
+		{on: onTick, when: foreign, do: []action{setAside}},
 		{on: onTick},
 	}, reports, sagaReports),
 	finished: {
