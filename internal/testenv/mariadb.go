@@ -94,10 +94,8 @@ func startServer() (*mysql.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	installCmd := exec.Command(install, append(serverOptions(dir),
-		"--auth-root-authentication-method=normal", "--skip-test-db")...)
-	if out, err := installCmd.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w\n%s", install, err, out), os.RemoveAll(dir))
+	if err := installServer(install, dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
@@ -109,6 +107,16 @@ func startServer() (*mysql.Config, error) {
 			return nil, fmt.Errorf("%w (directory %s)", err, dir)
 		}
 	}
+}
+
+// installServer makes the data directory.
+func installServer(install, dir string) error {
+	cmd := exec.Command(install, append(serverOptions(dir),
+		"--auth-root-authentication-method=normal", "--skip-test-db")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", install, err, out)
+	}
+	return nil
 }
 
 func findPrograms() (server, install string, err error) {
@@ -143,6 +151,12 @@ func serverOptions(dir string) []string {
 	return options
 }
 
+func runOptions(dir string, port int) []string {
+	return append(serverOptions(dir), "--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", port),
+		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
+		"--skip-name-resolve", "--max-connections=1000")
+}
+
 // watchdog runs the server in its own place, under a watcher that reads
 // standard input until it ends. The test process holds the other end and never
 // writes, so the watcher wakes when that process has ended, even by kill -9;
@@ -157,11 +171,7 @@ func launch(server, dir string) (*mysql.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"-c", watchdog, "sh", dir, server}, serverOptions(dir)...)
-	args = append(args, "--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", port),
-		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
-		"--skip-name-resolve", "--max-connections=1000")
-	cmd := exec.Command("sh", args...)
+	cmd := exec.Command("sh", append([]string{"-c", watchdog, "sh", dir, server}, runOptions(dir, port)...)...)
 	// The pipe's end stays open for the life of the process, unreferenced by
 	// anything that could close it: a plain descriptor, not an *os.File.
 	var ends [2]int
