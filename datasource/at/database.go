@@ -17,6 +17,9 @@ type database struct {
 	rowLocks bool
 	// begin is the text that begins a transaction which will write.
 	begin string
+	// lenient is run when an undo has begun, "" where nothing is needed: rows
+	// that refer to each other are put back one by one.
+	lenient string
 	// now is the expression for undo_log's times, ago for the time so many
 	// seconds before it.
 	now, ago string
@@ -38,7 +41,7 @@ type database struct {
 func databaseOf(d schema.Dialect) database {
 	if d == schema.SQLite {
 		return database{
-			begin: "BEGIN IMMEDIATE", now: "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+			begin: "BEGIN IMMEDIATE", lenient: "PRAGMA defer_foreign_keys = 1", now: "strftime('%Y-%m-%d %H:%M:%f', 'now')",
 			ago:           "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ? || ' seconds')",
 			statementOnly: sqliteStatementOnly,
 			commitFailed:  func(error) bool { return false },

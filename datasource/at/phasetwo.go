@@ -75,6 +75,11 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 	if record.XID != key.xid || record.BranchID != key.branchID {
 		return fmt.Errorf("%w: it names branch %d of %s", undo.ErrUndecodable, record.BranchID, record.XID)
 	}
+	if r.db.lenient != "" {
+		if _, err := s.Exec(ctx, r.db.lenient); err != nil {
+			return fmt.Errorf("put off the check of foreign keys: %w", err)
+		}
+	}
 	for i := len(record.Entries) - 1; i >= 0; i-- {
 		if err := r.undoEntry(ctx, s, record.Entries[i]); err != nil {
 			return err

@@ -38,7 +38,9 @@ type env struct {
 type settings struct {
 	config func(*at.Config)
 	dsn    func(*mysql.Config)
-	wrap   func(driver.Connector) driver.Connector
+	// dsnSuffix is added to SQLite's data source name.
+	dsnSuffix string
+	wrap      func(driver.Connector) driver.Connector
 }
 
 func onMariaDB(t *testing.T, s settings, ddl ...string) *env {
@@ -56,7 +58,7 @@ func onMariaDB(t *testing.T, s settings, ddl ...string) *env {
 func onSQLite(t *testing.T, s settings, ddl ...string) *env {
 	t.Helper()
 	// Only the plain connection leaves waiting for the file to the driver.
-	dsn := filepath.Join(t.TempDir(), "test.db") + "?_pragma=journal_mode(wal)"
+	dsn := filepath.Join(t.TempDir(), "test.db") + "?_pragma=journal_mode(wal)" + s.dsnSuffix
 	return open(t, schema.SQLite, sqliteConnector{dsn}, sqliteConnector{dsn + "&_pragma=busy_timeout(20000)"}, s, ddl)
 }
 

@@ -139,7 +139,10 @@ func (s *source) orderColumns(p span) []string {
 func (s *source) rows(st *Statement, found [sectionCount]span) error {
 	st.Where = s.expr(found[sectionWhere])
 	if found[sectionLimit].empty() {
-		return nil // without LIMIT the order does not change which rows are meant
+		if st.Kind != SelectForUpdate { // its order may name columns of the select list
+			st.OrderBy = s.expr(found[sectionOrder])
+		}
+		return nil
 	}
 	if found[sectionOrder].empty() {
 		return refuse("LIMIT without ORDER BY: which rows it means is left to the database",

@@ -71,10 +71,12 @@ type Statement struct {
 	// Where, OrderBy and Limit are the clauses of an UPDATE, DELETE or SELECT
 	// … FOR UPDATE, without their keywords, as written. A query for the row
 	// images can repeat them: they give the same rows when they run again.
-	// OrderBy is kept only where there is a Limit: else it chooses no rows.
+	// A rollback undoes rows in the reverse of OrderBy: on the way back each row
+	// passes the same unique and foreign keys. A SELECT without Limit has none.
 	Where, OrderBy, Limit Expr
-	// OrderColumns are the columns of OrderBy. Unless the primary key is among
-	// them, rows may tie, and a repeated LIMIT may mean other rows.
+	// OrderColumns are the columns of OrderBy where there is a Limit. Unless the
+	// primary key is among them, rows may tie, and a repeated LIMIT may mean
+	// other rows.
 	OrderColumns []string
 
 	// Set lists the columns an UPDATE assigns.
