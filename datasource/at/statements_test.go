@@ -178,23 +178,50 @@ func TestAFailingStatementLeavesTheTransactionUsable(t *testing.T) {
 	})
 }
 
-// What a savepoint took back is skipped by the rollback.
+// What was taken back by a savepoint is not undone again, nor taken for a
+// foreign write.
 func TestSavepoints(t *testing.T) {
-	e := onMariaDB(t, settings{}, stock...)
-	before := e.dump(allStock)
-	ctx, x := e.global()
-	tx, err := e.db.BeginTx(ctx, nil)
-	require.NoError(t, err)
-	for _, statement := range []string{
-		"UPDATE stock SET n = 11 WHERE id = 1", "SAVEPOINT s", "UPDATE stock SET n = 12 WHERE id = 1", "DELETE FROM stock WHERE id = 2",
-		"INSERT INTO stock (id, n) VALUES (4, 4)", "ROLLBACK TO SAVEPOINT s", "INSERT INTO stock (id, n) VALUES (4, 5)", "UPDATE stock SET n = 13 WHERE id = 1",
+	for name, statements := range map[string][]string{
+		"one row changed before and after": {"UPDATE stock SET n = 11 WHERE id = 1", "SAVEPOINT s", "UPDATE stock SET n = 12 WHERE id = 1", "DELETE FROM stock WHERE id = 2",
+			"INSERT INTO stock (id, n) VALUES (4, 4)", "ROLLBACK TO s", "INSERT INTO stock (id, n) VALUES (4, 5)", "UPDATE stock SET n = 13 WHERE id = 1"},
+		"one row changed twice": {"UPDATE stock SET n = 11 WHERE id = 2", "SAVEPOINT s", "UPDATE stock SET n = 12 WHERE id = 1", "UPDATE stock SET n = 13 WHERE id = 1", "ROLLBACK TO s"},
+		"nested": {"SAVEPOINT a", "UPDATE stock SET n = 11 WHERE id = 1", "SAVEPOINT b", "UPDATE stock SET n = 12 WHERE id = 1", "UPDATE stock SET n = 13 WHERE id = 1",
+			"ROLLBACK TO SAVEPOINT B", "UPDATE stock SET n = 14 WHERE id = 1", "ROLLBACK TO b", "RELEASE SAVEPOINT b", "UPDATE stock SET n = 15 WHERE id = 1"},
+		"released": {"SAVEPOINT a", "UPDATE stock SET n = 11 WHERE id = 1", "SAVEPOINT b", "UPDATE stock SET n = 12 WHERE id = 1", "RELEASE SAVEPOINT b", "UPDATE stock SET n = 13 WHERE id = 1"},
 	} {
-		_, err := tx.Exec(statement)
-		require.NoError(t, err, statement)
+		t.Run(name, func(t *testing.T) {
+			both(t, settings{}, stock, func(t *testing.T, e *env) {
+				before := e.dump(allStock)
+				ctx, x := e.global()
+				tx, err := e.db.BeginTx(ctx, nil)
+				require.NoError(t, err)
+				for _, statement := range statements {
+					_, err := tx.Exec(statement)
+					require.NoError(t, err, statement)
+				}
+				require.NoError(t, tx.Commit())
+				assert.NotEqual(t, before, e.dump(allStock))
+				e.tc.rollback(x)
+				assert.Equal(t, before, e.dump(allStock))
+			})
+		})
 	}
-	require.NoError(t, tx.Commit())
-	e.tc.rollback(x)
-	assert.Equal(t, before, e.dump(allStock))
+}
+
+// A transaction whose changes were all taken back is no branch.
+func TestASavepointMayTakeEverythingBack(t *testing.T) {
+	both(t, settings{}, stock, func(t *testing.T, e *env) {
+		ctx, x := e.global()
+		tx, err := e.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		for _, statement := range []string{"SAVEPOINT s", "DELETE FROM stock", "ROLLBACK TO s"} {
+			_, err := tx.Exec(statement)
+			require.NoError(t, err, statement)
+		}
+		require.NoError(t, tx.Commit())
+		assert.Empty(t, e.tc.branchesOf(x))
+		assert.Equal(t, "0", e.undoRows())
+	})
 }
 
 func TestPreparedStatements(t *testing.T) {

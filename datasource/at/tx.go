@@ -26,6 +26,8 @@ type localTx struct {
 	alone   bool
 	entries []undo.Entry
 	locks   image.Locks
+	// savepoints are those that stand, the latest last.
+	savepoints []savepoint
 	// lost says why the transaction can only be rolled back; nil while it can
 	// be committed.
 	lost error
@@ -57,7 +59,7 @@ func (t *localTx) exec(ctx context.Context, st *sqlparse.Statement, args []drive
 	if err := t.usable(); err != nil {
 		return nil, err
 	}
-	defer func() { t.observe(err) }()
+	defer func() { t.observe(st, err) }()
 	switch st.Kind {
 	case sqlparse.Read, sqlparse.Local:
 		return run(ctx)
@@ -79,7 +81,7 @@ func (t *localTx) query(ctx context.Context, st *sqlparse.Statement, args []driv
 	case sqlparse.Insert, sqlparse.Update, sqlparse.Delete:
 		return nil, &sqlparse.Unsupported{Reason: "a statement that changes rows, run as a query", Remedy: "use Exec"}
 	}
-	defer func() { t.observe(err) }()
+	defer func() { t.observe(st, err) }()
 	if st.Kind == sqlparse.SelectForUpdate {
 		if err := t.lockRows(ctx, st, args); err != nil {
 			return nil, err
@@ -95,10 +97,14 @@ func (t *localTx) usable() error {
 	return nil
 }
 
-// observe looks at the error of a statement: after some, the database has
+// observe looks at the end of a statement: after some errors, the database has
 // given the transaction up, and what follows would run outside of it.
-func (t *localTx) observe(err error) {
-	if err == nil || t.lost != nil || harmless(err) || t.conn.res.db.statementOnly(err) {
+func (t *localTx) observe(st *sqlparse.Statement, err error) {
+	if err == nil {
+		t.follow(st.Savepoint)
+		return
+	}
+	if t.lost != nil || harmless(err) || t.conn.res.db.statementOnly(err) {
 		return
 	}
 	t.lost = err

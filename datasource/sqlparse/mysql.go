@@ -37,6 +37,7 @@ func parseMySQL(src *source, st *Statement) error {
 	case *ast.SelectStmt:
 		return mysqlSelect(src, st, n)
 	default:
+		st.Savepoint = mysqlSavepoint(node)
 		st.Kind, err = mysqlOther(node)
 		return err
 	}

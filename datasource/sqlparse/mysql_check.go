@@ -135,6 +135,19 @@ func mysqlOther(node ast.StmtNode) (Kind, error) {
 	}
 }
 
+func mysqlSavepoint(node ast.StmtNode) Savepoint {
+	switch n := node.(type) {
+	case *ast.SavepointStmt:
+		return Savepoint{SetSavepoint, n.Name}
+	case *ast.ReleaseSavepointStmt:
+		return Savepoint{ReleaseSavepoint, n.Name}
+	case *ast.RollbackStmt:
+		return Savepoint{RollbackToSavepoint, n.SavepointName}
+	default:
+		return Savepoint{}
+	}
+}
+
 // checkSet refuses the settings that end the local transaction or change how
 // the statements after it parse.
 func checkSet(n *ast.SetStmt) error {
@@ -147,6 +160,8 @@ func checkSet(n *ast.SetStmt) error {
 			return refuse("SET "+v.Name+" changes when the local transaction commits", remedyTx)
 		case "sql_mode":
 			return refuse("SET sql_mode may change how statements parse", "set it in the data source name")
+		case "time_zone":
+			return refuse("SET time_zone: images show TIMESTAMPs in the zone that every connection has", "set it in the data source name")
 		}
 	}
 	return nil

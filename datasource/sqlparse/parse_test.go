@@ -65,6 +65,10 @@ func show(st *sqlparse.Statement, err error) string {
 	line("order by", st.OrderBy.SQL != "", "%s %v: columns %q", st.OrderBy.SQL, st.OrderBy.Params, st.OrderColumns)
 	line("limit", st.Limit.SQL != "", "%s %v", st.Limit.SQL, st.Limit.Params)
 	line("lock", st.ForUpdateSuffix != "", "%s", st.ForUpdateSuffix)
+	verbs := map[sqlparse.SavepointVerb]string{
+		sqlparse.SetSavepoint: "set", sqlparse.RollbackToSavepoint: "roll back to", sqlparse.ReleaseSavepoint: "release",
+	}
+	line("savepoint", st.Savepoint.Verb != 0, "%s %s", verbs[st.Savepoint.Verb], st.Savepoint.Name)
 	line("rewritten", st.Rewritten != "", "%s", st.Rewritten)
 	return b.String()
 }

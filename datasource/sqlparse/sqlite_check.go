@@ -63,13 +63,19 @@ var sqlitePragmas = map[string]bool{
 func (p *sqliteParser) other(verb string) error {
 	p.st.Kind = Local
 	switch verb {
-	case "SAVEPOINT", "RELEASE", "EXPLAIN":
+	case "EXPLAIN":
 		return nil
+	case "SAVEPOINT":
+		return p.savepoint(SetSavepoint, 1)
+	case "RELEASE":
+		return p.savepoint(ReleaseSavepoint, 1)
 	case "PRAGMA":
 		return p.pragma()
 	case "ROLLBACK":
-		if p.word(1, "TO") || p.word(1, "TRANSACTION", "TO") {
-			return nil
+		p.at = 1
+		p.accept("TRANSACTION")
+		if p.accept("TO") {
+			return p.savepoint(RollbackToSavepoint, p.at)
 		}
 		return refuse("ROLLBACK as text", remedyTx)
 	case "BEGIN", "COMMIT", "END":
@@ -81,6 +87,17 @@ func (p *sqliteParser) other(verb string) error {
 	default:
 		return p.syntaxAt(p.tokens[0].start, "no statement begins like this")
 	}
+}
+
+// savepoint takes [SAVEPOINT] name from token i.
+func (p *sqliteParser) savepoint(verb SavepointVerb, i int) (err error) {
+	p.at = i
+	if i+1 < len(p.tokens) {
+		p.accept("SAVEPOINT")
+	}
+	p.st.Savepoint.Verb = verb
+	p.st.Savepoint.Name, err = p.identifier("a savepoint")
+	return err
 }
 
 // pragma lets through what only reads.

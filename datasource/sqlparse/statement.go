@@ -50,6 +50,23 @@ const (
 	ValueExpr                         // anything else: its value is not known before execution
 )
 
+// SavepointVerb is what a statement does to a savepoint.
+type SavepointVerb uint8
+
+// The verbs.
+const (
+	SetSavepoint SavepointVerb = iota + 1
+	RollbackToSavepoint
+	ReleaseSavepoint
+)
+
+// Savepoint is a verb with the savepoint it is about. Names compare in any
+// letter case.
+type Savepoint struct {
+	Verb SavepointVerb
+	Name string
+}
+
 // Value is one value of an INSERT.
 type Value struct {
 	Kind  ValueKind
@@ -90,6 +107,8 @@ type Statement struct {
 	// ForUpdateSuffix is the locking clause as written, such as
 	// "FOR UPDATE NOWAIT".
 	ForUpdateSuffix string
+	// Savepoint of a Local statement; the zero value when it is about none.
+	Savepoint Savepoint
 	// Rewritten is what the driver must be given in place of the statement, ""
 	// when that is the statement itself. SQLite has no FOR UPDATE: there it is
 	// the SELECT without it.
