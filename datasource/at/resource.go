@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/qiao-tx/qiao/datasource/meta"
@@ -136,6 +137,9 @@ func (r *Resource) identifyDatabase(ctx context.Context, s session) error {
 	return nil
 }
 
+// idSafe writes out the comma, which separates resource ids on the wire.
+var idSafe = strings.NewReplacer("%", "%25", ",", "%2C")
+
 // identifyFile makes a name of the file's path and the id kept in it: equal
 // paths on two hosts, and copies of a file beside it, are different databases.
 func (r *Resource) identifyFile(ctx context.Context, s session) error {
@@ -163,6 +167,6 @@ func (r *Resource) identifyFile(ctx context.Context, s session) error {
 	if len(rows) != 1 || text(rows[0][0]) == "" {
 		return fmt.Errorf("%w: the table qiao_resource has %d rows, want one with an id; %s", ErrNoUndoTable, len(rows), remedy)
 	}
-	r.id = "jdbc:sqlite:" + filepath.ToSlash(path) + "?id=" + text(rows[0][0])
+	r.id = "jdbc:sqlite:" + idSafe.Replace(filepath.ToSlash(path)) + "?id=" + text(rows[0][0])
 	return nil
 }

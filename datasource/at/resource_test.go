@@ -53,6 +53,7 @@ func TestSQLiteResourceID(t *testing.T) {
 	assert.Equal(t, a, idOf("link.db", ""), "another name of the same file")
 	assert.NotEqual(t, id, idOf("b.db", "")[len(idOf("b.db", ""))-32:])
 	assert.Equal(t, "mine", idOf("a.db", "mine"))
+	assert.Contains(t, idOf("100%,a.db", ""), "/100%25%2Ca.db?id=", "a comma separates resource ids on the wire")
 }
 
 func TestDatabasesThatCannotTakePart(t *testing.T) {
