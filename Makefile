@@ -1,7 +1,7 @@
 # The verbs of the tree. Each does what its line says, on a machine with Go only.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz sim bench docs clean
+.PHONY: help build demo test race lint fuzz sim faults bench docs clean
 
 # Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
 # make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
@@ -34,6 +34,9 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 sim: ## the coordinator in a simulated world of crashes and loss, over many seeds
 	go test -count=1 -v ./server/sim $(SIM)
+
+faults: ## processes and databases killed and stopped at every step of a transaction, many times
+	go test -race -count=1 -v -timeout 60m ./internal/faults -long
 
 bench: build ## the server's speed at 1, 64 and 256 callers beside the ceiling of this machine
 	@script/bench $(BENCH)

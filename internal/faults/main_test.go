@@ -25,6 +25,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	// The tests wait most of the time: for time-outs, for processes to come back.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if err := os.RemoveAll(binaryDir); err != nil {
 			fmt.Fprintln(os.Stderr, err)

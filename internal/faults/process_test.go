@@ -30,6 +30,7 @@ type process struct {
 	address string // host:port of its HTTP
 	log     string // path of its log, over all its lives
 	command func() *exec.Cmd
+	config  roleConfig // of a child, for its next life
 	// ready learns the address where it is new in each life; nil otherwise.
 	ready func() bool
 
@@ -125,10 +126,10 @@ func (p *process) finish() {
 func child(t *testing.T, dir, role string, cfg roleConfig) *process {
 	t.Helper()
 	cfg.Listen = freeAddress(t)
-	text, err := json.Marshal(cfg)
-	require.NoError(t, err)
-	p := &process{t: t, name: cfg.Name, address: cfg.Listen, log: filepath.Join(dir, cfg.Name+".log")}
+	p := &process{t: t, name: cfg.Name, address: cfg.Listen, log: filepath.Join(dir, cfg.Name+".log"), config: cfg}
 	p.command = func() *exec.Cmd {
+		text, err := json.Marshal(p.config)
+		require.NoError(t, err)
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), roleVariable+"="+role, configVariable+"="+string(text))
 		return cmd
