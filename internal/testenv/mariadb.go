@@ -3,128 +3,50 @@
 package testenv
 
 import (
-	"context"
-	"crypto/rand"
-	"database/sql"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
-
-	"github.com/go-sql-driver/mysql"
 )
 
-// ServerDSNVariable names the environment variable that points the tests at a
-// MySQL or MariaDB server which is already running, in the DSN form of
+// MariaDBVariable names the environment variable that points the tests at a
+// MariaDB server which is already running, in the DSN form of
 // go-sql-driver/mysql. Its user must be allowed to create databases.
-const ServerDSNVariable = "QIAO_TEST_MYSQL_DSN"
+const MariaDBVariable = "QIAO_TEST_MARIADB_DSN"
 
-const (
-	// The tests' user has a password so that a program that shows or stores
-	// credentials is noticed.
-	testUser     = "qiao"
-	testPassword = "secret"
-
-	startTimeout = 60 * time.Second
-)
-
-// errNotInstalled reports that the machine has no MariaDB server.
-var errNotInstalled = errors.New("mariadbd is not installed")
-
-// sharedServer is the one server of this test process, started by the first
-// test that asks. Its DSN names no database.
-var sharedServer = sync.OnceValues(startOrUseServer)
+var mariaDB = share(product{
+	name:     "MariaDB",
+	variable: MariaDBVariable,
+	remedy:   "apt-get install mariadb-server",
+	prepare:  prepareMariaDB,
+})
 
 // MariaDB returns the DSN (go-sql-driver/mysql form, over TCP) of a new empty
 // database on a MariaDB server that all tests of this process share, or on the
-// server that QIAO_TEST_MYSQL_DSN names. The database is dropped when the test
+// server that QIAO_TEST_MARIADB_DSN names. The database is dropped when the test
 // ends; the server ends with the process, however that ends. Where there is no
 // server the test is skipped, or fails if every suite is required.
 func MariaDB(t testing.TB) (dsn string) {
 	t.Helper()
-	server, err := sharedServer()
-	if errors.Is(err, errNotInstalled) {
-		Missing(t, "MariaDB", "apt-get install mariadb-server, or set "+ServerDSNVariable+" to a running server")
-	}
-	if err != nil {
-		t.Fatalf("start MariaDB: %v", err)
-	}
-	name := "qiao_test_" + strings.ToLower(rand.Text()[:12])
-	if err := execute(t.Context(), server.FormatDSN(), "CREATE DATABASE "+name+" CHARACTER SET utf8mb4"); err != nil {
-		t.Fatalf("create a test database: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := execute(context.Background(), server.FormatDSN(), "DROP DATABASE "+name); err != nil {
-			t.Errorf("drop the test database: %v", err)
-		}
-	})
-	own := server.Clone()
-	own.DBName = name
-	return own.FormatDSN()
+	return mariaDB.database(t)
 }
 
-func startOrUseServer() (*mysql.Config, error) {
-	dsn := os.Getenv(ServerDSNVariable)
-	if dsn == "" {
-		return startServer()
-	}
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ServerDSNVariable, err)
-	}
-	cfg.DBName = ""
-	return cfg, nil
-}
-
-// startServer starts a server in a temporary directory. A port that another
-// process takes between the look and the start costs a second attempt.
-func startServer() (*mysql.Config, error) {
-	server, install, err := findPrograms()
+func prepareMariaDB(dir string) (command []string, err error) {
+	server, err := find("mariadbd")
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "qiao-mariadb-")
+	install, err := find("mariadb-install-db")
 	if err != nil {
 		return nil, err
 	}
-	if err := installServer(install, dir); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	const attempts = 3
-	for attempt := 1; ; attempt++ {
-		cfg, err := launch(server, dir)
-		if err == nil {
-			return cfg, nil
-		}
-		if attempt == attempts {
-			return nil, fmt.Errorf("%w (directory %s)", err, dir)
-		}
-	}
-}
-
-// installServer makes the data directory.
-func installServer(install, dir string) error {
-	cmd := exec.Command(install, append(serverOptions(dir),
-		"--auth-root-authentication-method=normal", "--skip-test-db")...)
+	cmd := exec.Command(install, append(dataOptions(dir),
+		"--tmpdir="+dir, "--auth-root-authentication-method=normal", "--skip-test-db")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", install, err, out)
+		return nil, fmt.Errorf("%s: %w\n%s", install, err, out)
 	}
-	return nil
-}
-
-func findPrograms() (server, install string, err error) {
-	if server, err = find("mariadbd"); err != nil {
-		return "", "", err
-	}
-	install, err = find("mariadb-install-db")
-	return server, install, err
+	return append([]string{server}, dataOptions(dir)...), nil
 }
 
 // find also looks where Debian keeps servers, which a plain user's PATH lacks.
@@ -134,137 +56,7 @@ func find(program string) (string, error) {
 	}
 	path := filepath.Join("/usr/sbin", program)
 	if _, err := os.Stat(path); err != nil {
-		return "", errNotInstalled
+		return "", fmt.Errorf("%s: %w", program, errNotInstalled)
 	}
 	return path, nil
-}
-
-func serverOptions(dir string) []string {
-	// A temporary directory of its own: servers of other test processes put
-	// files of the same names into the shared one.
-	options := []string{
-		"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--tmpdir=" + dir, "--innodb-log-file-size=16M",
-	}
-	if os.Geteuid() == 0 {
-		options = append(options, "--user=root")
-	}
-	return options
-}
-
-func runOptions(dir string, port int) []string {
-	return append(serverOptions(dir), "--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", port),
-		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
-		"--skip-name-resolve", "--max-connections=1000")
-}
-
-// watchdog runs the server in its own place, under a watcher that reads
-// standard input until it ends. The test process holds the other end and never
-// writes, so the watcher wakes when that process has ended, even by kill -9;
-// it then kills the server and removes its files.
-const watchdog = `dir=$1; shift
-exec 3<&0
-(cat <&3; kill -9 $$; rm -rf "$dir") >/dev/null 2>&1 &
-exec "$@" 3<&- </dev/null >>"$dir/log" 2>&1`
-
-func launch(server, dir string) (*mysql.Config, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command("sh", append([]string{"-c", watchdog, "sh", dir, server}, runOptions(dir, port)...)...)
-	// The pipe's end stays open for the life of the process, unreferenced by
-	// anything that could close it: a plain descriptor, not an *os.File.
-	var ends [2]int
-	if err := syscall.Pipe(ends[:]); err != nil {
-		return nil, fmt.Errorf("pipe: %w", err)
-	}
-	syscall.CloseOnExec(ends[0])
-	syscall.CloseOnExec(ends[1])
-	stdin := os.NewFile(uintptr(ends[0]), "watchdog")
-	defer stdin.Close()
-	cmd.Stdin = stdin
-	// A group of its own: an interrupt at the terminal is for the tests, and
-	// the watchdog then follows them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(err, syscall.Close(ends[1]))
-	}
-	cfg, err := awaitServer(cmd.Process.Pid, dir, port)
-	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		_ = cmd.Process.Kill()
-		return nil, fmt.Errorf("%w\n%s", err, tail(log, 2000))
-	}
-	return cfg, nil
-}
-
-// awaitServer returns when the server answers and is our own: one that listens
-// on the same port but keeps its socket elsewhere is not.
-func awaitServer(pid int, dir string, port int) (*mysql.Config, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	root := mysql.NewConfig()
-	root.User, root.Net, root.Addr = "root", "unix", filepath.Join(dir, "socket")
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Passwd = testUser, testPassword
-	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
-	for {
-		err := execute(ctx, root.FormatDSN(),
-			"CREATE USER IF NOT EXISTS '"+testUser+"'@'%' IDENTIFIED BY '"+testPassword+"'",
-			"GRANT ALL PRIVILEGES ON *.* TO '"+testUser+"'@'%'")
-		if err == nil {
-			return cfg, checkOwn(ctx, cfg, dir)
-		}
-		var status syscall.WaitStatus
-		if done, _ := syscall.Wait4(pid, &status, syscall.WNOHANG, nil); done == pid {
-			return nil, fmt.Errorf("the server ended at once, status %d", status)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("no answer within %s: %w", startTimeout, err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-func checkOwn(ctx context.Context, cfg *mysql.Config, dir string) error {
-	db, err := sql.Open("mysql", cfg.FormatDSN())
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	var socket string
-	if err := db.QueryRowContext(ctx, "SELECT @@socket").Scan(&socket); err != nil {
-		return fmt.Errorf("ask %s for its socket: %w", cfg.Addr, err)
-	}
-	if want := filepath.Join(dir, "socket"); socket != want {
-		return fmt.Errorf("the server on %s is another's: its socket is %s, ours %s", cfg.Addr, socket, want)
-	}
-	return nil
-}
-
-func execute(ctx context.Context, dsn string, statements ...string) error {
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	for _, statement := range statements {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
-		}
-	}
-	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
-
-func tail(log []byte, n int) []byte {
-	return log[max(0, len(log)-n):]
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 // Server is a MariaDB server of one test's own, which the test may kill.
 type Server struct {
 	t       testing.TB
-	program string
+	command []string
 	dir     string
 	port    int
 	cmd     *exec.Cmd
@@ -27,26 +28,23 @@ type Server struct {
 // test ends as with MariaDB.
 func OwnMariaDB(t testing.TB) (s *Server, dsn string) {
 	t.Helper()
-	program, install, err := findPrograms()
-	if errors.Is(err, errNotInstalled) {
-		Missing(t, "MariaDB", "apt-get install mariadb-server")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	// A socket's path must be short, which that of t.TempDir may not be.
 	dir, err := os.MkdirTemp("", "qiao-mariadb-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = &Server{t: t, program: program, dir: dir}
+	s = &Server{t: t, dir: dir}
 	t.Cleanup(func() {
 		s.Kill()
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := installServer(install, dir); err != nil {
+	s.command, err = mariaDB.prepare(dir)
+	if errors.Is(err, errNotInstalled) {
+		Missing(t, mariaDB.name, mariaDB.remedy)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if s.port, err = freePort(); err != nil {
@@ -86,7 +84,7 @@ func (s *Server) start() *mysql.Config {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(s.program, runOptions(s.dir, s.port)...)
+	cmd := exec.Command(s.command[0], slices.Concat(s.command[1:], runOptions(s.dir, s.port))...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

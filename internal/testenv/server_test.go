@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +24,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEachTestGetsAnEmptyDatabaseOnTheSharedServer(t *testing.T) {
-	first, second := testenv.MariaDB(t), testenv.MariaDB(t)
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) { testEmptyDatabases(t, server) })
+	}
+}
+
+func testEmptyDatabases(t *testing.T, server testenv.MySQLServer) {
+	first, second := server.Database(t), server.Database(t)
 	a, err := mysql.ParseDSN(first)
 	require.NoError(t, err)
 	b, err := mysql.ParseDSN(second)
@@ -37,22 +44,31 @@ func TestEachTestGetsAnEmptyDatabaseOnTheSharedServer(t *testing.T) {
 		defer db.Close()
 		_, err = db.Exec("CREATE TABLE account (id BIGINT PRIMARY KEY)")
 		require.NoError(t, err)
+		var version string
+		require.NoError(t, db.QueryRow("SELECT VERSION()").Scan(&version))
+		require.Equal(t, server.Name == "MariaDB", strings.Contains(version, "MariaDB"), version)
 	}
 }
 
 // TestServerDiesWithItsTestProcess runs this test binary as a child, kills it
 // without a chance to clean up, and looks for what is left.
 func TestServerDiesWithItsTestProcess(t *testing.T) {
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) { testServerDies(t, server) })
+	}
+}
+
+func testServerDies(t *testing.T, server testenv.MySQLServer) {
 	if report := os.Getenv("QIAO_TESTENV_REPORT"); report != "" {
-		reportServerAndHang(t, report)
+		reportServerAndHang(t, server, report)
 		return
 	}
-	testenv.MariaDB(t) // settles whether there is a server here at all
-	if os.Getenv(testenv.ServerDSNVariable) != "" {
+	server.Database(t) // settles whether there is a server here at all
+	if os.Getenv(testenv.MariaDBVariable)+os.Getenv(testenv.MySQLVariable) != "" {
 		return // that server is not ours to end
 	}
 	report := t.TempDir() + "/pid"
-	child := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+	child := exec.Command(os.Args[0], "-test.run", "^TestServerDiesWithItsTestProcess$/^"+server.Name+"$")
 	child.Env = append(os.Environ(), "QIAO_TESTENV_REPORT="+report)
 	require.NoError(t, child.Start())
 	var pid int
@@ -69,8 +85,8 @@ func TestServerDiesWithItsTestProcess(t *testing.T) {
 		30*time.Second, 20*time.Millisecond, "the server outlived its test process")
 }
 
-func reportServerAndHang(t *testing.T, report string) {
-	db, err := sql.Open("mysql", testenv.MariaDB(t))
+func reportServerAndHang(t *testing.T, server testenv.MySQLServer, report string) {
+	db, err := sql.Open("mysql", server.Database(t))
 	require.NoError(t, err)
 	var file string
 	require.NoError(t, db.QueryRow("SELECT @@pid_file").Scan(&file))
