@@ -106,49 +106,42 @@ type mark struct {
 	checksum uint32
 }
 
-// checkLog reads the whole log before Raft does, which panics on an entry that
-// it cannot read. It refuses a broken chain, and a log that does not continue
-// the newest snapshot, which was taken at snapshotIndex and holds the entry at
-// last. It returns the place where the log ends.
-//
-// This reads entries as raft-wal gives them. What raft-wal's recovery cuts off
-// or does not look at is for a scanner of the segment files to judge, which
-// belongs here, before the log is opened.
-func checkLog(logs hraft.LogStore, snapshotIndex uint64, last mark) (mark, error) {
-	first, err := logs.FirstIndex()
-	if err != nil {
-		return mark{}, wrap("read where the log begins", err)
+// chain checks that the entries of the log follow one another, and the newest
+// snapshot.
+type chain struct {
+	// snapshotIndex is where the snapshot was taken, and held is its mark; zero
+	// without one.
+	snapshotIndex uint64
+	held          mark
+
+	first uint64
+	end   mark
+}
+
+// next checks the next entry, whose own seal is good.
+func (c *chain) next(index uint64, s seal) error {
+	if c.first == 0 {
+		c.first = index
+	} else if index != c.end.index+1 {
+		return fmt.Errorf("%w: log entry %d is missing", ErrDamaged, c.end.index+1)
 	}
-	end, err := logs.LastIndex()
-	if err != nil {
-		return mark{}, wrap("read where the log ends", err)
+	if (index > c.first || c.first == 1) && s.before != c.end.checksum {
+		return fmt.Errorf("%w: log entry %d does not follow the one before it (checksum %08x, want %08x)", ErrDamaged, index, c.end.checksum, s.before)
 	}
-	if end < snapshotIndex {
-		return mark{}, fmt.Errorf("%w: the log ends at entry %d, below the snapshot's %d", ErrDamaged, end, snapshotIndex)
+	if index == c.held.index && s.own != c.held.checksum {
+		return fmt.Errorf("%w: log entry %d is not the one that the snapshot holds", ErrDamaged, index)
 	}
-	if first > snapshotIndex+1 {
-		return mark{}, fmt.Errorf("%w: log entries %d to %d are missing, between the snapshot and the log", ErrDamaged, snapshotIndex+1, first-1)
+	c.end = mark{index: index, checksum: s.own}
+	return nil
+}
+
+// check checks that the log, read to its end, continues the snapshot.
+func (c *chain) check() error {
+	if c.end.index < c.snapshotIndex {
+		return fmt.Errorf("%w: the log ends at entry %d, below the snapshot's %d", ErrDamaged, c.end.index, c.snapshotIndex)
 	}
-	at := mark{}
-	for index := first; index <= end && end > 0; index++ {
-		var log hraft.Log
-		if err := logs.GetLog(index, &log); err != nil {
-			return mark{}, fmt.Errorf("%w: log entry %d cannot be read: %w", ErrDamaged, index, err)
-		}
-		if log.Index != index {
-			return mark{}, fmt.Errorf("%w: log entry %d stands in the place of %d", ErrDamaged, log.Index, index)
-		}
-		sealed, err := readSeal(&log)
-		if err != nil {
-			return mark{}, err
-		}
-		if (index > first || first == 1) && sealed.before != at.checksum {
-			return mark{}, fmt.Errorf("%w: log entry %d does not follow the one before it (checksum %08x, want %08x)", ErrDamaged, index, at.checksum, sealed.before)
-		}
-		at = mark{index: index, checksum: sealed.own}
-		if index == last.index && sealed.own != last.checksum {
-			return mark{}, fmt.Errorf("%w: log entry %d is not the one that the snapshot holds", ErrDamaged, index)
-		}
+	if c.first > c.snapshotIndex+1 {
+		return fmt.Errorf("%w: log entries %d to %d are missing, between the snapshot and the log", ErrDamaged, c.snapshotIndex+1, c.first-1)
 	}
-	return at, nil
+	return nil
 }

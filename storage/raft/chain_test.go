@@ -34,9 +34,32 @@ func checksum(t *testing.T, store hraft.LogStore, index uint64) uint32 {
 	return s.own
 }
 
-func TestCheckLogTakesWhatWasWritten(t *testing.T) {
+// checkLog puts the whole of a log into a chain.
+func checkLog(t *testing.T, store *hraft.InmemStore, snapshotIndex uint64, last mark) (mark, error) {
+	c := &chain{snapshotIndex: snapshotIndex, held: last}
+	first, err := store.FirstIndex()
+	require.NoError(t, err)
+	end, err := store.LastIndex()
+	require.NoError(t, err)
+	for index := first; index <= end; index++ {
+		var log hraft.Log
+		if store.GetLog(index, &log) != nil {
+			continue
+		}
+		s, err := readSeal(&log)
+		if err != nil {
+			return mark{}, err
+		}
+		if err := c.next(index, s); err != nil {
+			return mark{}, err
+		}
+	}
+	return c.end, c.check()
+}
+
+func TestChainTakesWhatWasWritten(t *testing.T) {
 	store, sealed := sealedStore(t, 9)
-	end, err := checkLog(store, 0, mark{})
+	end, err := checkLog(t, store, 0, mark{})
 	require.NoError(t, err)
 	assert.Equal(t, mark{9, checksum(t, store, 9)}, end)
 
@@ -46,11 +69,11 @@ func TestCheckLogTakesWhatWasWritten(t *testing.T) {
 	require.NoError(t, store.DeleteRange(10, 11))
 	require.NoError(t, sealed.StoreLog(&hraft.Log{Index: 10, Term: 5}))
 	require.NoError(t, store.DeleteRange(1, 4))
-	_, err = checkLog(store, 7, mark{7, checksum(t, store, 7)})
+	_, err = checkLog(t, store, 7, mark{7, checksum(t, store, 7)})
 	require.NoError(t, err)
-	_, err = checkLog(store, 4, mark{3, 0})
+	_, err = checkLog(t, store, 4, mark{3, 0})
 	require.NoError(t, err)
-	_, err = checkLog(hraft.NewInmemStore(), 0, mark{})
+	_, err = checkLog(t, hraft.NewInmemStore(), 0, mark{})
 	require.NoError(t, err)
 }
 
@@ -69,7 +92,7 @@ func remove(from, to uint64) func(*testing.T, hraft.LogStore) {
 
 func nothing(*testing.T, hraft.LogStore) {}
 
-func TestCheckLogNamesTheDamage(t *testing.T) {
+func TestChainNamesTheDamage(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage        func(*testing.T, hraft.LogStore)
 		snapshotIndex uint64
@@ -114,7 +137,7 @@ func TestCheckLogNamesTheDamage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store, _ := sealedStore(t, 9)
 			c.damage(t, store)
-			_, err := checkLog(store, c.snapshotIndex, c.last)
+			_, err := checkLog(t, store, c.snapshotIndex, c.last)
 			require.ErrorIs(t, err, ErrDamaged)
 			assert.ErrorContains(t, err, c.want)
 		})

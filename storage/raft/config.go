@@ -4,7 +4,7 @@ import (
 	"errors"
 	"log/slog"
 
-	hraft "github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
 )
 
 // Config says where a Store keeps its data and how.
@@ -23,8 +23,11 @@ type Config struct {
 	// is 256 MiB: two segments of the log and a snapshot. Negative means none.
 	ReserveBytes int64
 
-	// wrapLogs puts a test's faults under the log store.
-	wrapLogs func(hraft.LogStore) hraft.LogStore
+	// segmentBytes is the size of the log's segments; 0 is raft-wal's 64 MiB.
+	segmentBytes int
+	// wrapFiles and wrapMeta put a test's faults under the log.
+	wrapFiles func(types.VFS) types.VFS
+	wrapMeta  func(types.MetaStore) types.MetaStore
 }
 
 const (

@@ -19,29 +19,10 @@ import (
 
 var errDisk = errors.New("input/output error")
 
-// failingLogs fails one append, and only that one: a disk that comes back must
-// not be believed.
-type failingLogs struct {
-	hraft.LogStore
-	fail atomic.Bool
-}
-
-func (s *failingLogs) StoreLogs(logs []*hraft.Log) error {
-	if s.fail.CompareAndSwap(true, false) {
-		return errDisk
-	}
-	return s.LogStore.StoreLogs(logs)
-}
-
-func (s *failingLogs) IsMonotonic() bool { return true }
-
 func TestFirstStorageErrorIsTheLast(t *testing.T) {
 	config := small(t.TempDir())
-	var faults *failingLogs
-	config.wrapLogs = func(logs hraft.LogStore) hraft.LogStore {
-		faults = &failingLogs{LogStore: logs}
-		return faults
-	}
+	faults := &diskFaults{}
+	faults.under(&config)
 	s := open(t, config)
 	ctx := context.Background()
 
@@ -61,7 +42,7 @@ func TestFirstStorageErrorIsTheLast(t *testing.T) {
 				}
 				acknowledged.Store(id, true)
 				if id == 300 {
-					faults.fail.Store(true)
+					faults.failOnce("write", errDisk)
 				}
 			}
 		})

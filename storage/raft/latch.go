@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	hraft "github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
 )
 
 // latch keeps the first storage error. After it nothing more is written: what
@@ -81,6 +82,30 @@ func (s latchedLogs) GetLog(index uint64, log *hraft.Log) error {
 
 // IsMonotonic implements raft.MonotonicLogStore: raft-wal takes no gaps.
 func (s latchedLogs) IsMonotonic() bool { return true }
+
+// latchedSegments and latchedMeta latch what raft-wal does in the background
+// when a segment is full, which it only logs.
+type latchedSegments struct {
+	types.SegmentFiler
+	latch *latch
+}
+
+func (s latchedSegments) Create(info types.SegmentInfo) (writer types.SegmentWriter, err error) {
+	err = s.latch.write(func() error {
+		writer, err = s.SegmentFiler.Create(info)
+		return wrap("begin a segment of the log", err)
+	})
+	return writer, err
+}
+
+type latchedMeta struct {
+	types.MetaStore
+	latch *latch
+}
+
+func (s latchedMeta) CommitState(state types.PersistentState) error {
+	return s.latch.write(func() error { return wrap("write the log's metadata", s.MetaStore.CommitState(state)) })
+}
 
 // latchedStable is a stable store behind the latch. Raft panics when its term
 // cannot be written. So after a failure a write waits until the store shuts

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,7 +23,7 @@ func openSnapshots(dir string, logger hclog.Logger) (*hraft.FileSnapshotStore, e
 // newest snapshot that it can read, and an older one has transactions in it
 // that have long ended. It returns the newest snapshot's index and mark; zero
 // when there is none.
-func checkSnapshots(dir string, snapshots hraft.SnapshotStore) (uint64, mark, error) {
+func checkSnapshots(dir string, snapshots hraft.SnapshotStore, nodeID string) (uint64, mark, error) {
 	newest, err := newestSnapshot(filepath.Join(dir, "snapshots"))
 	if err != nil || newest.name == "" {
 		return 0, mark{}, err
@@ -31,7 +32,7 @@ func checkSnapshots(dir string, snapshots hraft.SnapshotStore) (uint64, mark, er
 	if err != nil {
 		return 0, mark{}, wrap("list the snapshots", err)
 	}
-	if len(list) == 0 || list[0].ID != newest.name || list[0].Term != newest.term || list[0].Index != newest.index {
+	if len(list) == 0 || !describes(list[0], newest, nodeID) {
 		return 0, mark{}, fmt.Errorf("%w: meta.json of snapshot %s cannot be read or describes another", ErrDamaged, newest.name)
 	}
 	_, content, err := snapshots.Open(newest.name) // compares its checksum
@@ -44,6 +45,16 @@ func checkSnapshots(dir string, snapshots hraft.SnapshotStore) (uint64, mark, er
 		return 0, mark{}, fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, newest.name, err)
 	}
 	return newest.index, last, nil
+}
+
+// describes tells whether meta.json, which has no checksum, goes with the name
+// and this node.
+func describes(meta *hraft.SnapshotMeta, s snapshotName, nodeID string) bool {
+	votes := func(server hraft.Server) bool {
+		return server.ID == hraft.ServerID(nodeID) && server.Suffrage == hraft.Voter
+	}
+	return meta.ID == s.name && meta.Term == s.term && meta.Index == s.index &&
+		meta.ConfigurationIndex <= meta.Index && slices.ContainsFunc(meta.Configuration.Servers, votes)
 }
 
 // snapshotName is term, index and time, joined by dashes.

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	hraft "github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	walfs "github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/qiao-tx/qiao/storage"
 	"github.com/qiao-tx/qiao/storage/memory"
@@ -61,6 +63,9 @@ func Open(config Config) (*Store, error) {
 		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes},
 	}
 	if err := s.start(config); err != nil {
+		if errors.Is(err, ErrDamaged) {
+			err = fmt.Errorf("%w; restore the directory from a copy, or start with an empty one, which forgets all transactions", err)
+		}
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", config.Dir, err), s.Close())
 	}
 	config.Logger.Info("the store is open", "dir", config.Dir, "node", dir.identity.NodeID, "worker", dir.identity.WorkerID,
@@ -71,31 +76,19 @@ func Open(config Config) (*Store, error) {
 // start brings up log, Raft and writer. Close undoes what it did when it fails.
 func (s *Store) start(config Config) error {
 	logger := hclogAdapter{config.Logger}
-	var err error
-	s.log, err = wal.Open(s.dir.logPath(), wal.WithLogger(logger))
-	if errors.Is(err, fs.ErrPermission) {
-		return wrap("open the log", err)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: the log cannot be opened: %w", ErrDamaged, err)
-	}
-	var logs hraft.LogStore = s.log
-	if config.wrapLogs != nil {
-		logs = config.wrapLogs(logs)
-	}
 	snapshots, err := openSnapshots(s.dir.path, logger)
 	if err != nil {
 		return err
 	}
-	snapshotIndex, last, err := checkSnapshots(s.dir.path, snapshots)
+	chain := &chain{}
+	chain.snapshotIndex, chain.held, err = checkSnapshots(s.dir.path, snapshots, s.dir.identity.NodeID)
 	if err != nil {
 		return err
 	}
-	end, err := checkLog(logs, snapshotIndex, last)
-	if err != nil {
+	if err := s.openLog(config, chain, logger); err != nil {
 		return err
 	}
-	sealed := &sealedLogs{LogStore: logs, lastIndex: end.index, last: end.checksum}
+	sealed := &sealedLogs{LogStore: s.log, lastIndex: chain.end.index, last: chain.end.checksum}
 	fsm := &machine{
 		state: s.state, latch: s.latch,
 		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
@@ -106,6 +99,34 @@ func (s *Store) start(config Config) error {
 	s.snapshots.Go(func() { s.takeSnapshots(fsm.snapshotDue) })
 	s.writing.Go(s.write)
 	return nil
+}
+
+// openLog scans the log and opens it.
+func (s *Store) openLog(config Config, chain *chain, logger hclogAdapter) error {
+	var files types.VFS = walfs.New()
+	if config.wrapFiles != nil {
+		files = config.wrapFiles(files)
+	}
+	var meta types.MetaStore = &metaFile{}
+	if config.wrapMeta != nil {
+		meta = config.wrapMeta(meta)
+	}
+	path := s.dir.logPath()
+	if err := scanLog(path, meta, chain, config.Logger); err != nil {
+		return err
+	}
+	segments := latchedSegments{segment.NewFiler(path, files), s.latch}
+	var err error
+	s.log, err = wal.Open(path, wal.WithLogger(logger), wal.WithSegmentSize(config.segmentBytes),
+		wal.WithSegmentFiler(segments), wal.WithMetaStore(latchedMeta{meta, s.latch}))
+	if err != nil {
+		return wrap("open the log", err)
+	}
+	last, err := s.log.LastIndex()
+	if err == nil && last != chain.end.index {
+		err = fmt.Errorf("%w: the log ends at entry %d, raft-wal reads %d", ErrDamaged, chain.end.index, last)
+	}
+	return err
 }
 
 const (
