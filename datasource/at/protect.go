@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/qiao-tx/qiao/datasource/image"
 	"github.com/qiao-tx/qiao/datasource/schema"
@@ -168,7 +170,21 @@ func (t *localTx) table(ctx context.Context, st *sqlparse.Statement) (*schema.Ta
 			return nil, fmt.Errorf("%w: table %s", errColumns, table.Name)
 		}
 	}
+	if err := refuseHazards(table, st); err != nil {
+		return nil, err
+	}
 	return table, refuseKeys(table, st)
+}
+
+// refuseHazards refuses a statement that would change more than its images show.
+func refuseHazards(table *schema.Table, st *sqlparse.Statement) error {
+	for _, h := range table.Hazards {
+		if h.Insert && st.Kind == sqlparse.Insert || h.Delete && st.Kind == sqlparse.Delete ||
+			h.Update && st.Kind == sqlparse.Update && (h.Column == "" || slices.ContainsFunc(st.Set, func(set string) bool { return strings.EqualFold(set, h.Column) })) {
+			return &sqlparse.Unsupported{Reason: "table " + table.Name + ": " + h.Reason, Remedy: h.Remedy}
+		}
+	}
+	return nil
 }
 
 // fits tells whether the table has all columns that the statement writes.

@@ -26,12 +26,18 @@ func readMySQL(ctx context.Context, conn Queryer, n name) (*schema.Table, error)
 	if len(t.PrimaryKey) == 0 {
 		return nil, noPrimaryKey()
 	}
-	t.Columns, err = mysqlColumns(ctx, conn, n)
+	if t.Columns, err = mysqlColumns(ctx, conn, n); err != nil {
+		return nil, err
+	}
+	hazards, err := mysqlHazards(ctx, conn, n)
+	t.Hazards = append(t.Hazards, hazards...)
 	return t, err
 }
 
 func mysqlTable(ctx context.Context, conn Queryer, n name) (*schema.Table, error) {
-	rows, err := conn.Query(ctx, `SELECT table_name, table_type FROM information_schema.tables`+inTable, tableArgs(n)...)
+	rows, err := conn.Query(ctx, `SELECT table_name, table_type, t.engine,
+		(SELECT e.transactions FROM information_schema.engines AS e WHERE e.engine = t.engine)
+		FROM information_schema.tables AS t`+inTable, tableArgs(n)...)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +48,9 @@ func mysqlTable(ctx context.Context, conn Queryer, n name) (*schema.Table, error
 	t := &schema.Table{Name: r.text(0)}
 	switch kind := r.text(1); kind {
 	case "BASE TABLE", "SYSTEM VERSIONED":
+		if engine := r.text(2); !strings.EqualFold(r.text(3), "YES") {
+			t.Hazards = append(t.Hazards, noTransactions(engine))
+		}
 		return t, r.err
 	default:
 		return nil, notATable("a " + strings.ToLower(kind))

@@ -22,7 +22,11 @@ func readSQLite(ctx context.Context, conn Queryer, n name) (*schema.Table, error
 	if len(t.PrimaryKey) == 0 {
 		return nil, noPrimaryKey()
 	}
-	return t, sqliteKey(ctx, conn, t)
+	if err := sqliteKey(ctx, conn, t); err != nil {
+		return nil, err
+	}
+	t.Hazards, err = sqliteHazards(ctx, conn, t)
+	return t, err
 }
 
 func sqliteTable(ctx context.Context, conn Queryer, n name) (*schema.Table, error) {

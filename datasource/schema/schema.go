@@ -50,6 +50,19 @@ type Table struct {
 	Columns []Column
 	// PrimaryKey lists column names in the order of the key.
 	PrimaryKey []string
+	// Hazards are why some changes of the table cannot be undone.
+	Hazards []Hazard
+}
+
+// Hazard makes the database change other rows than a statement names, or keep
+// a change that was rolled back.
+type Hazard struct {
+	// Insert, Update, Delete tell which statements it concerns.
+	Insert, Update, Delete bool
+	// Column narrows Update to statements that assign this column; "" does not.
+	Column string
+	// Reason names it, Remedy says what to do instead.
+	Reason, Remedy string
 }
 
 // Column finds a column by name. The letters' case does not count: both
