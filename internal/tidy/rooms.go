@@ -23,8 +23,9 @@ func Rooms() []Room {
 		{"protocol/xid", false, "the XID, its place in a context, its header and attachment keys", nil},
 		{"protocol/frame", pure, "the frame: header, cap on its length, head map", nil},
 		{"protocol/native", pure, "the serializer seata (codec 1)", []string{"protocol"}},
+		{"protocol/compress", false, "compressors by id, with a cap on the decompressed size", nil},
 		{"protocol/rpc", false, "one connection over TCP: reader, coalescing writer, reply table, heartbeat",
-			[]string{"protocol/native", "protocol/frame"}},
+			[]string{"protocol/native", "protocol/compress", "protocol/frame"}},
 
 		{"storage", pure, "what a coordinator remembers, Batch, State.Apply, the Store interface", []string{"protocol"}},
 		{"storage/memory", false, "the reference store, and the Raft state machine", []string{"storage"}},
@@ -66,6 +67,7 @@ func Rooms() []Room {
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},
 		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
+		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},
 		{"internal/tidy", false, "the tree's own test", nil},
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
 			[]string{"samples/shop", "internal/promtext"}},

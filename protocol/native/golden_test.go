@@ -16,22 +16,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
 
-// captured is a frame that Java Seata sent, and what its decoder read in it.
+// captured is a body that Java Seata sent, decompressed, and what Java's
+// decoder read in it.
 type captured struct {
 	Name    string
 	Body    []byte
 	Decoded map[string]any
 }
 
-// loadCaptured reads all captured frames of protocol/testdata.
+// loadCaptured reads the bodies of all captured frames of protocol/testdata.
 func loadCaptured(tb testing.TB) []captured {
 	tb.Helper()
 	files, err := filepath.Glob("../testdata/*.jsonl")
 	require.NoError(tb, err)
-	require.Len(tb, files, 3)
+	require.Len(tb, files, 6)
+	var pool compress.Pool
 	var all []captured
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -39,20 +42,25 @@ func loadCaptured(tb testing.TB) []captured {
 		lines := bufio.NewScanner(bytes.NewReader(data))
 		for lines.Scan() {
 			var line struct {
-				Seq     int            `json:"seq"`
-				HeadLen int            `json:"head_len"`
-				Class   string         `json:"msg_class"`
-				Hex     string         `json:"hex"`
-				Decoded map[string]any `json:"decoded"`
+				Seq        int            `json:"seq"`
+				HeadLen    int            `json:"head_len"`
+				Codec      byte           `json:"codec"`
+				Compressor byte           `json:"compressor"`
+				Class      string         `json:"msg_class"`
+				Hex        string         `json:"hex"`
+				Decoded    map[string]any `json:"decoded"`
 			}
 			d := json.NewDecoder(bytes.NewReader(lines.Bytes()))
 			d.UseNumber()
 			require.NoError(tb, d.Decode(&line))
+			require.EqualValues(tb, 1, line.Codec)
 			frame, err := hex.DecodeString(line.Hex)
+			require.NoError(tb, err)
+			body, err := pool.Expand(nil, line.Compressor, frame[line.HeadLen:], len(frame)*10)
 			require.NoError(tb, err)
 			all = append(all, captured{
 				Name:    fmt.Sprintf("%s:%d/%s", filepath.Base(file), line.Seq, line.Class),
-				Body:    frame[line.HeadLen:],
+				Body:    body,
 				Decoded: line.Decoded,
 			})
 		}

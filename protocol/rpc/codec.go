@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
@@ -20,11 +21,7 @@ type codec struct {
 }
 
 // codecOf returns the codec with the id. Its error wraps ErrCodec.
-func codecOf(id, compressor byte) (codec, error) {
-	if compressor != 0 {
-		return codec{}, fmt.Errorf("%w: compressor %d (%s); set seata.transport.compressor=none at the peer",
-			ErrCodec, compressor, nameOf(compressor, "none", "gzip", "zip", "sevenz", "bzip2", "lz4", "deflater", "zstd"))
-	}
+func codecOf(id byte) (codec, error) {
 	switch id {
 	case codecNative:
 		return codec{appendBody: native.Append, decode: native.Decode}, nil
@@ -45,23 +42,29 @@ func codecName(id byte) string {
 	case 100:
 		return "fastjson2"
 	}
-	return nameOf(id, "", "seata", "protobuf", "", "kryo", "", "", "", "fst")
-}
-
-func nameOf(id byte, names ...string) string {
+	names := [...]string{1: "seata", 2: "protobuf", 4: "kryo", 8: "fst"}
 	if int(id) < len(names) && names[id] != "" {
 		return names[id]
 	}
 	return "unknown"
 }
 
-func decodeBody(f *frame.Frame) (protocol.Message, error) {
-	c, err := codecOf(f.Codec, f.Compressor)
+// keepExpanded is the largest decompressed body whose memory a connection keeps.
+const keepExpanded = 16 << 10
+
+// bodyReader takes messages out of frames. It belongs to the reader goroutine.
+type bodyReader struct {
+	compressors *compress.Pool
+	limit       int    // of a decompressed body, in bytes
+	expanded    []byte // the memory of the last decompressed body
+}
+
+// message decodes f's body, of which the result keeps nothing. The error is a
+// *BodyError.
+func (r *bodyReader) message(f *frame.Frame) (protocol.Message, error) {
+	m, err := r.decode(f)
 	if err == nil {
-		var m protocol.Message
-		if m, err = c.decode(f.Body); err == nil {
-			return m, nil
-		}
+		return m, nil
 	}
 	e := &BodyError{Codec: f.Codec, Compressor: f.Compressor, RequestID: f.ID, Err: err}
 	var ne *native.Error
@@ -69,4 +72,44 @@ func decodeBody(f *frame.Frame) (protocol.Message, error) {
 		e.Type = ne.Type
 	}
 	return nil, e
+}
+
+func (r *bodyReader) decode(f *frame.Frame) (protocol.Message, error) {
+	c, err := codecOf(f.Codec)
+	if err != nil {
+		return nil, err
+	}
+	if f.Compressor == compress.None {
+		return c.decode(f.Body)
+	}
+	body, err := r.compressors.Expand(r.expanded, f.Compressor, f.Body, r.limit)
+	if err != nil {
+		return nil, asCodecError(err)
+	}
+	if cap(body) <= keepExpanded {
+		r.expanded = body
+	}
+	return c.decode(body)
+}
+
+// pack returns the body of m in the codec, compressed.
+func pack(compressors *compress.Pool, id, compressor byte, m protocol.Message) ([]byte, error) {
+	c, err := codecOf(id)
+	if err != nil {
+		return nil, err
+	}
+	body, err := c.appendBody(nil, m)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := compressors.Append(nil, compressor, body)
+	return packed, asCodecError(err)
+}
+
+// asCodecError makes an unsupported compressor an ErrCodec too.
+func asCodecError(err error) error {
+	if errors.Is(err, compress.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", ErrCodec, err)
+	}
+	return err
 }

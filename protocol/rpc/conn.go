@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
 )
 
@@ -26,9 +27,12 @@ type Options struct {
 	// ReadIdle: close the connection with ErrIdle after this long without a
 	// byte received. 0 is never. Seata's server uses 15 s.
 	ReadIdle time.Duration
-	// MaxFrame is the longest frame accepted, in bytes. Default and highest
-	// value: frame.MaxLen, 8 MiB.
+	// MaxFrame is the longest frame accepted, in bytes, and the longest body
+	// after decompression. Default and highest value: frame.MaxLen, 8 MiB.
 	MaxFrame int
+	// Compressors is the working memory for peers that compress, best shared by
+	// all connections of a process. Default: one for this connection.
+	Compressors *compress.Pool
 	// QueueBytes is how many bytes may wait to be written; beyond it sending
 	// fails with ErrOverloaded. Default: 64 MiB.
 	QueueBytes int
@@ -40,7 +44,8 @@ type Request struct {
 	// OneWay: the peer does not wait for an answer to this id. A merged request
 	// is one-way and yet its parts are answered.
 	OneWay bool
-	// Codec and Compressor are the peer's choice; Reply answers in kind.
+	// Codec and Compressor are the peer's choice; Reply answers in kind. Requests
+	// of this side are never compressed, as in Java's server.
 	Codec, Compressor byte
 	// Head is the frame's head map, nil when it has none.
 	Head    map[string]string
@@ -61,6 +66,8 @@ type Conn struct {
 	done chan struct{}
 	wake chan struct{} // capacity 1: the queue has bytes
 	wg   sync.WaitGroup
+
+	bodies bodyReader
 
 	bytesRead    atomic.Uint64
 	bytesWritten atomic.Uint64
@@ -83,8 +90,12 @@ func New(nc net.Conn, o Options) *Conn {
 	if o.QueueBytes <= 0 {
 		o.QueueBytes = defaultQueueBytes
 	}
+	if o.Compressors == nil {
+		o.Compressors = new(compress.Pool)
+	}
 	c := &Conn{
 		nc:      nc,
+		bodies:  bodyReader{compressors: o.Compressors, limit: o.MaxFrame},
 		o:       o,
 		done:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
@@ -153,15 +164,24 @@ func (c *Conn) Send(m protocol.Message) error {
 	return nil
 }
 
-// Reply answers r with m, in r's codec and with r's id. To answer a part of a
-// merged request, give r that part's id. The error is an *Error; nil says only
-// that the answer is queued.
+// Reply answers r with m, in r's codec and compressor and with r's id. To
+// answer a part of a merged request, give r that part's id. The error is an
+// *Error; nil says only that the answer is queued.
 func (c *Conn) Reply(r Request, m protocol.Message, head map[string]string) error {
 	f := frame.Frame{MessageType: frame.Response, Codec: r.Codec, Compressor: r.Compressor, ID: r.ID, Head: head}
+	kind := m.TypeCode()
+	if r.Compressor != compress.None {
+		// Compressing takes its time: others may send meanwhile.
+		var err error
+		if f.Body, err = pack(c.o.Compressors, r.Codec, r.Compressor, m); err != nil {
+			return &Error{Op: "reply", Type: kind, Err: err}
+		}
+		m = nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.enqueue(&f, m); err != nil {
-		return &Error{Op: "reply", Type: m.TypeCode(), Err: err}
+		return &Error{Op: "reply", Type: kind, Err: err}
 	}
 	return nil
 }

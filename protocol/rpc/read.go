@@ -94,7 +94,7 @@ func (c *Conn) dispatch(b []byte) error {
 	default:
 		return fmt.Errorf("%w: %d", ErrMessageType, f.MessageType)
 	}
-	m, err := decodeBody(&f)
+	m, err := c.bodies.message(&f)
 	if err != nil {
 		return err
 	}

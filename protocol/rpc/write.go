@@ -57,16 +57,19 @@ func (q *queue) wrote(b []byte) {
 	q.waiters = kept
 }
 
-// enqueue appends the frame f with the body m (nil: none) to the queue, or
-// leaves the queue as it is. The caller holds mu.
+// enqueue appends the frame f to the queue, or leaves the queue as it is. Its
+// body is f.Body and then m, if not nil. The caller holds mu.
 func (c *Conn) enqueue(f *frame.Frame, m protocol.Message) error {
 	if c.err != nil {
 		return c.err
 	}
 	start := len(c.queue.buf)
 	buf, err := frame.AppendHeader(c.queue.buf, f)
-	if err == nil && m != nil {
-		buf, err = appendBody(buf, f, m)
+	if err == nil {
+		buf = append(buf, f.Body...)
+		if m != nil {
+			buf, err = appendBody(buf, f, m)
+		}
 	}
 	if err == nil {
 		err = frame.Seal(buf[start:])
@@ -89,7 +92,7 @@ func (c *Conn) enqueue(f *frame.Frame, m protocol.Message) error {
 }
 
 func appendBody(dst []byte, f *frame.Frame, m protocol.Message) ([]byte, error) {
-	k, err := codecOf(f.Codec, f.Compressor)
+	k, err := codecOf(f.Codec)
 	if err != nil {
 		return dst, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
@@ -56,6 +57,7 @@ type Server struct {
 	handoff     *handoff // of HTTP's connections
 	connections admission
 	requests    admission
+	compressors compress.Pool // of clients that compress
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -186,7 +188,9 @@ func (s *Server) serve(nc net.Conn) {
 
 func (s *Server) serveSeata(nc net.Conn) {
 	ses := &session{server: s, ready: make(chan struct{})}
-	ses.conn = rpc.New(nc, rpc.Options{Handler: ses.handle, ReadIdle: s.cfg.ReadIdleTimeout})
+	ses.conn = rpc.New(nc, rpc.Options{
+		Handler: ses.handle, ReadIdle: s.cfg.ReadIdleTimeout, Compressors: &s.compressors,
+	})
 	ses.channel = s.cfg.Peers.Open(ses.conn, remoteOf(nc))
 	close(ses.ready)
 	s.mu.Lock()
