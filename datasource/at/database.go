@@ -20,6 +20,9 @@ type database struct {
 	// lenient is run when an undo has begun, "" where nothing is needed: rows
 	// that refer to each other are put back one by one.
 	lenient string
+	// restoring is run on each connection of phase two, "" where nothing is
+	// needed: a row goes back as it was, even if it could not be written anew.
+	restoring string
 	// now is the expression for undo_log's times, ago for the time so many
 	// seconds before it.
 	now, ago string
@@ -51,7 +54,7 @@ func databaseOf(d schema.Dialect) database {
 		}
 	}
 	return database{
-		rowLocks: true, begin: "START TRANSACTION", now: "NOW(6)", ago: "NOW(6) - INTERVAL ? SECOND",
+		rowLocks: true, begin: "START TRANSACTION", restoring: mysqlRestoring, now: "NOW(6)", ago: "NOW(6) - INTERVAL ? SECOND",
 		statementOnly: mysqlStatementOnly,
 		commitFailed:  mysqlCommitFailed,
 		deadlock:      func(err error) bool { return mysqlNumber(err) == mysqlDeadlock },
@@ -59,6 +62,12 @@ func databaseOf(d schema.Dialect) database {
 		busy:          func(error) bool { return false },
 	}
 }
+
+// mysqlRestoring lets zero keep its place in an AUTO_INCREMENT column and dates
+// such as 0000-00-00 be written back.
+const mysqlRestoring = "SET SESSION sql_mode = CONCAT(" +
+	"REPLACE(REPLACE(REPLACE(@@sql_mode, 'TRADITIONAL', ''), 'NO_ZERO_IN_DATE', ''), 'NO_ZERO_DATE', ''), " +
+	"',NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES')"
 
 // Numbers of MySQL's errors.
 const (

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -63,7 +64,8 @@ func Open(ctx context.Context, inner driver.Connector, cfg Config) (*Connector, 
 	if err != nil {
 		return nil, err
 	}
-	r := &Resource{cfg: cfg, db: databaseOf(cfg.Dialect), codec: undo.Codec{Zone: cfg.JavaZone}, tables: meta.New(cfg.Dialect), pool: sql.OpenDB(inner)}
+	r := &Resource{cfg: cfg, db: databaseOf(cfg.Dialect), codec: undo.Codec{Zone: cfg.JavaZone}, tables: meta.New(cfg.Dialect)}
+	r.pool = sql.OpenDB(phaseTwoConnector{inner, r.db.restoring})
 	r.pool.SetMaxOpenConns(phaseTwoConns)
 	if err := r.identify(ctx); err != nil {
 		return nil, errors.Join(err, r.pool.Close())
@@ -74,6 +76,31 @@ func Open(ctx context.Context, inner driver.Connector, cfg Config) (*Connector, 
 		return nil, errors.Join(fmt.Errorf("register the resource %s: %w", r.id, err), r.pool.Close())
 	}
 	return &Connector{inner: inner, res: r}, nil
+}
+
+// phaseTwoConnector opens the connections of phase two.
+type phaseTwoConnector struct {
+	driver.Connector
+	setup string
+}
+
+func (c phaseTwoConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil || c.setup == "" {
+		return conn, err
+	}
+	if _, err := (driverSession{conn}).Exec(ctx, c.setup); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare a connection for phase two: %w", err), conn.Close())
+	}
+	return conn, nil
+}
+
+// Close closes the wrapped connector, if it can be.
+func (c phaseTwoConnector) Close() error {
+	if closer, ok := c.Connector.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
 }
 
 // Resource is what was registered.
