@@ -99,23 +99,24 @@ func TestCommitFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var f *faulty
-			e := onMariaDB(t, settings{wrap: func(c driver.Connector) driver.Connector { f = &faulty{Connector: c}; return f }}, stock...)
-			before := e.dump(allStock)
-			f.commit.Store(&c.fault)
-			ctx, x := e.global()
-			_, err := e.db.ExecContext(ctx, "UPDATE stock SET n = 0")
-			f.commit.Store(nil)
-			require.Error(t, err)
-			assert.Equal(t, c.reports == 0, errors.Is(err, at.ErrOutcomeUnknown), "%v", err)
-			assert.NotErrorIs(t, err, driver.ErrBadConn)
-			assert.Len(t, e.tc.branchesOf(x), 1)
-			require.Len(t, e.tc.reported(), c.reports)
-			if c.reports > 0 {
-				assert.Equal(t, protocol.BranchPhaseOneFailed, e.tc.reported()[0].Status)
-			}
-			e.tc.rollback(x)
-			assert.Equal(t, before, e.dump(allStock))
-			e.clean("stock")
+			onMySQL(t, settings{wrap: func(c driver.Connector) driver.Connector { f = &faulty{Connector: c}; return f }}, stock, func(t *testing.T, e *env) {
+				before := e.dump(allStock)
+				f.commit.Store(&c.fault)
+				ctx, x := e.global()
+				_, err := e.db.ExecContext(ctx, "UPDATE stock SET n = 0")
+				f.commit.Store(nil)
+				require.Error(t, err)
+				assert.Equal(t, c.reports == 0, errors.Is(err, at.ErrOutcomeUnknown), "%v", err)
+				assert.NotErrorIs(t, err, driver.ErrBadConn)
+				assert.Len(t, e.tc.branchesOf(x), 1)
+				require.Len(t, e.tc.reported(), c.reports)
+				if c.reports > 0 {
+					assert.Equal(t, protocol.BranchPhaseOneFailed, e.tc.reported()[0].Status)
+				}
+				e.tc.rollback(x)
+				assert.Equal(t, before, e.dump(allStock))
+				e.clean("stock")
+			})
 		})
 	}
 }
@@ -179,29 +180,30 @@ func TestOldDrivers(t *testing.T) {
 // What the driver can do beyond database/sql's minimum works through the
 // wrapper: its own argument types, column types, read-only transactions.
 func TestTheDriversAbilitiesStay(t *testing.T) {
-	e := onMariaDB(t, settings{}, "CREATE TABLE t (id BIGINT UNSIGNED PRIMARY KEY, name VARCHAR(9))")
-	e.exec(t.Context(), "INSERT INTO t VALUES (?, 'x')", uint64(math.MaxUint64))
-	ctx, x := e.global()
-	rows, err := e.db.QueryContext(ctx, "SELECT id, name FROM t WHERE id = ? FOR UPDATE", uint64(math.MaxUint64))
-	require.NoError(t, err)
-	types, err := rows.ColumnTypes()
-	require.NoError(t, err)
-	assert.Equal(t, "UNSIGNED BIGINT", types[0].DatabaseTypeName())
-	nullable, known := types[0].Nullable()
-	assert.True(t, known && !nullable)
-	require.True(t, rows.Next())
-	var id uint64
-	var name string
-	require.NoError(t, rows.Scan(&id, &name))
-	assert.EqualValues(t, uint64(math.MaxUint64), id)
-	require.NoError(t, rows.Close())
+	onMySQL(t, settings{}, []string{"CREATE TABLE t (id BIGINT UNSIGNED PRIMARY KEY, name VARCHAR(9))"}, func(t *testing.T, e *env) {
+		e.exec(t.Context(), "INSERT INTO t VALUES (?, 'x')", uint64(math.MaxUint64))
+		ctx, x := e.global()
+		rows, err := e.db.QueryContext(ctx, "SELECT id, name FROM t WHERE id = ? FOR UPDATE", uint64(math.MaxUint64))
+		require.NoError(t, err)
+		types, err := rows.ColumnTypes()
+		require.NoError(t, err)
+		assert.Equal(t, "UNSIGNED BIGINT", types[0].DatabaseTypeName())
+		nullable, known := types[0].Nullable()
+		assert.True(t, known && !nullable)
+		require.True(t, rows.Next())
+		var id uint64
+		var name string
+		require.NoError(t, rows.Scan(&id, &name))
+		assert.EqualValues(t, uint64(math.MaxUint64), id)
+		require.NoError(t, rows.Close())
 
-	tx, err := e.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	require.NoError(t, err)
-	_, err = tx.Exec("DELETE FROM t")
-	require.ErrorContains(t, err, "READ ONLY")
-	require.NoError(t, tx.Rollback())
-	assert.Empty(t, e.tc.branchesOf(x))
+		tx, err := e.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		require.NoError(t, err)
+		_, err = tx.Exec("DELETE FROM t")
+		require.ErrorContains(t, err, "READ ONLY")
+		require.NoError(t, tx.Rollback())
+		assert.Empty(t, e.tc.branchesOf(x))
+	})
 }
 
 // Under READ COMMITTED another session may add a row between the image and the
@@ -213,30 +215,31 @@ func TestRowsThatMoveAreNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var f *faulty
-			e := onMariaDB(t, settings{wrap: func(c driver.Connector) driver.Connector { f = &faulty{Connector: c}; return f }}, stock...)
-			f.executing = func(query string) {
-				if query == c.statement {
-					e.run(c.move)
+			onMySQL(t, settings{wrap: func(c driver.Connector) driver.Connector { f = &faulty{Connector: c}; return f }}, stock, func(t *testing.T, e *env) {
+				f.executing = func(query string) {
+					if query == c.statement {
+						e.run(c.move)
+					}
 				}
-			}
-			ctx, x := e.global()
-			tx, err := e.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-			require.NoError(t, err)
-			_, err = tx.Exec(c.statement)
-			require.ErrorIs(t, err, at.ErrRowsMoved)
-			_, err = tx.Exec("SELECT 1")
-			require.ErrorIs(t, err, at.ErrMustRollBack)
-			require.ErrorIs(t, tx.Commit(), at.ErrMustRollBack)
-			assert.Empty(t, e.tc.branchesOf(x))
-			assert.Equal(t, "1|10|a\n2|20|b\n3|30|<nil>\n9|90|new\n", e.dump(allStock))
-			e.clean("stock")
+				ctx, x := e.global()
+				tx, err := e.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+				require.NoError(t, err)
+				_, err = tx.Exec(c.statement)
+				require.ErrorIs(t, err, at.ErrRowsMoved)
+				_, err = tx.Exec("SELECT 1")
+				require.ErrorIs(t, err, at.ErrMustRollBack)
+				require.ErrorIs(t, tx.Commit(), at.ErrMustRollBack)
+				assert.Empty(t, e.tc.branchesOf(x))
+				assert.Equal(t, "1|10|a\n2|20|b\n3|30|<nil>\n9|90|new\n", e.dump(allStock))
+				e.clean("stock")
+			})
 		})
 	}
 }
 
 // What cannot be recorded is not committed.
 func TestChangesThatCannotBeRecorded(t *testing.T) {
-	both(t, settings{}, []string{"CREATE TABLE named (k VARCHAR(20) NOT NULL PRIMARY KEY, v BLOB, s VARCHAR(9))", "INSERT INTO named VALUES ('a,b', NULL, NULL), ('c', NULL, NULL)"}, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, []string{"CREATE TABLE named (k VARCHAR(20) NOT NULL PRIMARY KEY, v BLOB, s VARCHAR(9))", "INSERT INTO named VALUES ('a,b', NULL, NULL), ('c', NULL, NULL)"}, func(t *testing.T, e *env) {
 		before := e.dump("SELECT k, v FROM named ORDER BY k")
 		for _, statement := range []string{"UPDATE named SET v = 'x'", "DELETE FROM named WHERE k = 'a,b'", "INSERT INTO named (k) VALUES ('x;y')"} {
 			ctx, x := e.global()

@@ -86,23 +86,24 @@ func TestJavaBranchesAreUndone(t *testing.T) {
 		ddl, records := javaRecords(t, file)
 		for _, r := range records {
 			t.Run(file+"/"+r.Scenario, func(t *testing.T) {
-				e := onMariaDB(t, settings{}, ddl...)
-				content, err := hex.DecodeString(r.UndoLog[0].Hex)
-				require.NoError(t, err)
-				record, err := undo.Codec{}.Decode(r.UndoLog[0].Context, content)
-				require.NoError(t, err)
-				e.run("INSERT INTO undo_log VALUES (?, ?, ?, ?, 0, NOW(6), NOW(6))", r.UndoLog[0].BranchID, r.XID, r.UndoLog[0].Context, content)
-				before := e.rowsOf(record, func(entry undo.Entry) undo.Entry { return undo.Entry{Kind: sqlparse.Delete, Before: entry.Before} })
-				e.rowsOf(record, func(entry undo.Entry) undo.Entry { return undo.Entry{Kind: sqlparse.Delete, Before: entry.After} })
+				onMySQL(t, settings{}, ddl, func(t *testing.T, e *env) {
+					content, err := hex.DecodeString(r.UndoLog[0].Hex)
+					require.NoError(t, err)
+					record, err := undo.Codec{}.Decode(r.UndoLog[0].Context, content)
+					require.NoError(t, err)
+					e.run("INSERT INTO undo_log VALUES (?, ?, ?, ?, 0, NOW(6), NOW(6))", r.UndoLog[0].BranchID, r.XID, r.UndoLog[0].Context, content)
+					before := e.rowsOf(record, func(entry undo.Entry) undo.Entry { return undo.Entry{Kind: sqlparse.Delete, Before: entry.Before} })
+					e.rowsOf(record, func(entry undo.Entry) undo.Entry { return undo.Entry{Kind: sqlparse.Delete, Before: entry.After} })
 
-				status, err := e.connector.Resource().Rollback(t.Context(), rm.Branch{XID: r.XID, ID: r.UndoLog[0].BranchID})
-				require.NoError(t, err)
-				assert.Equal(t, protocol.BranchPhaseTwoRollbacked, status)
-				assert.Equal(t, before, e.tables())
-				assert.Equal(t, "0", e.undoRows())
-				if r.Scenario == "update" {
-					assert.Contains(t, before, "2024-05-06 07:08:09.123456", "the fraction that Java loses")
-				}
+					status, err := e.connector.Resource().Rollback(t.Context(), rm.Branch{XID: r.XID, ID: r.UndoLog[0].BranchID})
+					require.NoError(t, err)
+					assert.Equal(t, protocol.BranchPhaseTwoRollbacked, status)
+					assert.Equal(t, before, e.tables())
+					assert.Equal(t, "0", e.undoRows())
+					if r.Scenario == "update" {
+						assert.Contains(t, before, "2024-05-06 07:08:09.123456", "the fraction that Java loses")
+					}
+				})
 			})
 		}
 	}

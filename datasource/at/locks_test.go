@@ -35,7 +35,7 @@ func TestASingleStatementWaitsForTheHolder(t *testing.T) {
 		"insert": "INSERT INTO stock (id, n) VALUES (4, 1)", "update": "UPDATE stock SET n = n + 1 WHERE id IN (1, 2)", "delete": "DELETE FROM stock WHERE id = 1",
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, settings{}, stock, func(t *testing.T, e *env) {
+			onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 				e.tc.failFast = true // without local locks this is no reason to give up
 				e.tc.hold("other", e.id, "stock:1,4")
 				attempts := countAttempts(e, 3, func() { e.tc.release("other") })
@@ -68,7 +68,7 @@ func TestASingleStatementWaitsForTheHolder(t *testing.T) {
 }
 
 func TestASingleStatementGivesUp(t *testing.T) {
-	both(t, settings{config: func(c *at.Config) { c.LockWait = 500 * time.Millisecond }}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{config: func(c *at.Config) { c.LockWait = 500 * time.Millisecond }}, stock, func(t *testing.T, e *env) {
 		e.tc.hold("other", e.id, "stock:1")
 		attempts := countAttempts(e, 0, nil)
 		ctx, x := e.global()
@@ -87,7 +87,7 @@ func TestASingleStatementGivesUp(t *testing.T) {
 // An explicit transaction keeps its local locks and waits shortly; on SQLite
 // not at all. It ends rolled back, its connection clean.
 func TestAnExplicitTransactionHoldsOn(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		e.tc.hold("other", e.id, "stock:1")
 		attempts := countAttempts(e, 2, func() { e.tc.release("other") })
 		ctx, x := e.global()
@@ -111,7 +111,7 @@ func TestAnExplicitTransactionHoldsOn(t *testing.T) {
 func TestAnExplicitTransactionGivesUp(t *testing.T) {
 	for name, failFast := range map[string]bool{"after HoldWait": false, "at once when the holder rolls back": true} {
 		t.Run(name, func(t *testing.T) {
-			both(t, settings{}, stock, func(t *testing.T, e *env) {
+			onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 				e.tc.failFast = failFast
 				e.tc.hold("other", e.id, "stock:1")
 				attempts := countAttempts(e, 0, nil)
@@ -139,7 +139,7 @@ func TestAnExplicitTransactionGivesUp(t *testing.T) {
 
 // Wherever the coordinator fails, nothing is left behind.
 func TestRegistrationFails(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		e.tc.registering = func(context.Context, rm.Registration) error { return rm.ErrUnavailable }
 		before := e.dump(allStock)
 		ctx, _ := e.global()
@@ -171,7 +171,7 @@ func TestCancellation(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, settings{}, stock, func(t *testing.T, e *env) {
+			onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 				before := e.dump(allStock)
 				ctx, x := e.global()
 				ctx, cancel := context.WithCancel(ctx)
@@ -198,7 +198,7 @@ func TestCancellation(t *testing.T) {
 // A transaction whose context ends before COMMIT is rolled back by
 // database/sql; the next user of the connection finds it clean.
 func TestCancellationOfAnExplicitTransaction(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		ctx, cancel := context.WithCancel(ctx)
 		tx, err := e.db.BeginTx(ctx, nil)
@@ -214,7 +214,7 @@ func TestCancellationOfAnExplicitTransaction(t *testing.T) {
 
 // Statements that wait for a database lock end with their context.
 func TestCancellationWhileTheDatabaseBlocks(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		blocker, err := e.plain.Begin()
 		require.NoError(t, err)
 		defer func() { _ = blocker.Rollback() }() // for a test that fails before
@@ -235,44 +235,45 @@ func TestCancellationWhileTheDatabaseBlocks(t *testing.T) {
 // After a deadlock MySQL has rolled the transaction back: what follows must
 // not run as if it were protected.
 func TestADeadlockEndsTheTransaction(t *testing.T) {
-	e := onMariaDB(t, settings{}, stock...)
-	before := e.dump(allStock)
-	ctx, x := e.global()
-	tx, err := e.db.BeginTx(ctx, nil)
-	require.NoError(t, err)
-	_, err = tx.Exec("UPDATE stock SET n = 0 WHERE id = 1")
-	require.NoError(t, err)
-	other, err := e.plain.Begin()
-	require.NoError(t, err)
-	defer func() { _ = other.Rollback() }() // for a test that fails before
-	// The other has changed more, so the server gives ours up.
-	_, err = other.Exec("UPDATE stock SET n = n + 1, note = 'much' WHERE id IN (2, 3)")
-	require.NoError(t, err)
-	_, err = other.Exec("INSERT INTO stock (id) VALUES (10), (11), (12), (13)")
-	require.NoError(t, err)
-	done := make(chan error, 1)
-	go func() {
-		_, err := other.Exec("UPDATE stock SET n = 0 WHERE id = 1")
-		done <- err
-	}()
-	_, err = tx.Exec("UPDATE stock SET n = 0 WHERE id = 2")
-	if err == nil {
-		t.Fatal("no deadlock, or not ours")
-	}
-	require.NoError(t, <-done)
-	require.NoError(t, other.Rollback())
-	_, err = tx.Exec("UPDATE stock SET n = 0 WHERE id = 3")
-	require.ErrorIs(t, err, at.ErrMustRollBack)
-	require.ErrorIs(t, tx.Commit(), at.ErrMustRollBack)
-	assert.Empty(t, e.tc.branchesOf(x))
-	assert.Equal(t, before, e.dump(allStock))
-	e.clean("stock")
+	onMySQL(t, settings{}, stock, func(t *testing.T, e *env) {
+		before := e.dump(allStock)
+		ctx, x := e.global()
+		tx, err := e.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		_, err = tx.Exec("UPDATE stock SET n = 0 WHERE id = 1")
+		require.NoError(t, err)
+		other, err := e.plain.Begin()
+		require.NoError(t, err)
+		defer func() { _ = other.Rollback() }() // for a test that fails before
+		// The other has changed more, so the server gives ours up.
+		_, err = other.Exec("UPDATE stock SET n = n + 1, note = 'much' WHERE id IN (2, 3)")
+		require.NoError(t, err)
+		_, err = other.Exec("INSERT INTO stock (id) VALUES (10), (11), (12), (13)")
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() {
+			_, err := other.Exec("UPDATE stock SET n = 0 WHERE id = 1")
+			done <- err
+		}()
+		_, err = tx.Exec("UPDATE stock SET n = 0 WHERE id = 2")
+		if err == nil {
+			t.Fatal("no deadlock, or not ours")
+		}
+		require.NoError(t, <-done)
+		require.NoError(t, other.Rollback())
+		_, err = tx.Exec("UPDATE stock SET n = 0 WHERE id = 3")
+		require.ErrorIs(t, err, at.ErrMustRollBack)
+		require.ErrorIs(t, tx.Commit(), at.ErrMustRollBack)
+		assert.Empty(t, e.tc.branchesOf(x))
+		assert.Equal(t, before, e.dump(allStock))
+		e.clean("stock")
+	})
 }
 
 // Many transactions on a few rows: every one ends, no change is lost or kept
 // wrongly.
 func TestManyTransactionsOnTheSameRows(t *testing.T) {
-	both(t, settings{config: func(c *at.Config) { c.LockWait = 20 * time.Second; c.BusyWait = 20 * time.Second }}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{config: func(c *at.Config) { c.LockWait = 20 * time.Second; c.BusyWait = 20 * time.Second }}, stock, func(t *testing.T, e *env) {
 		const workers, each = 4, 10
 		var committed atomic.Int64
 		var all sync.WaitGroup

@@ -21,13 +21,14 @@ func TestRowsAreUndoneInReverse(t *testing.T) {
 			"DELETE FROM t ORDER BY id DESC"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := onMariaDB(t, settings{}, c.ddl...)
-			before := e.dump("SELECT * FROM t ORDER BY id")
-			ctx, x := e.global()
-			e.exec(ctx, c.statement)
-			require.NotEqual(t, before, e.dump("SELECT * FROM t ORDER BY id"))
-			e.tc.rollback(x)
-			require.Equal(t, before, e.dump("SELECT * FROM t ORDER BY id"))
+			onMySQL(t, settings{}, c.ddl, func(t *testing.T, e *env) {
+				before := e.dump("SELECT * FROM t ORDER BY id")
+				ctx, x := e.global()
+				e.exec(ctx, c.statement)
+				require.NotEqual(t, before, e.dump("SELECT * FROM t ORDER BY id"))
+				e.tc.rollback(x)
+				require.Equal(t, before, e.dump("SELECT * FROM t ORDER BY id"))
+			})
 		})
 	}
 }

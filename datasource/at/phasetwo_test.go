@@ -28,7 +28,7 @@ func TestDirtyRowsAreReportedAndLeft(t *testing.T) {
 		"one row put back of two": {"UPDATE stock SET n = 11 WHERE id IN (2, 3)", "UPDATE stock SET n = 20 WHERE id = 2", "table stock, row id=2, column n: expected 11, found 20"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, settings{}, stock, func(t *testing.T, e *env) {
+			onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 				ctx, x := e.global()
 				tx, err := e.db.BeginTx(ctx, nil)
 				require.NoError(t, err)
@@ -55,7 +55,7 @@ func TestDirtyRowsAreReportedAndLeft(t *testing.T) {
 
 // Rows that somebody put back by hand are no obstacle.
 func TestRowsThatAreBackAlready(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 11 WHERE id = 1")
@@ -73,7 +73,7 @@ func TestRowsThatAreBackAlready(t *testing.T) {
 // A rollback may come twice, before phase one, or for a branch that never was.
 // Phase one cannot commit after it.
 func TestRollbackBeforePhaseOne(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)
 		var late rm.Branch
 		ctx, x := e.global()
@@ -107,7 +107,7 @@ func TestRollbackBeforePhaseOne(t *testing.T) {
 }
 
 func TestRollbackTwiceIsRollbackOnce(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0")
@@ -132,7 +132,7 @@ func TestRecordsThatCannotBeUndone(t *testing.T) {
 		"column is gone":  {"ALTER TABLE stock DROP COLUMN note", protocol.BranchPhaseTwoRollbackFailedRetryable, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, settings{}, stock, func(t *testing.T, e *env) {
+			onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 				ctx, x := e.global()
 				e.exec(ctx, "UPDATE stock SET n = 0")
 				e.run(c.change)
@@ -150,7 +150,7 @@ func TestRecordsThatCannotBeUndone(t *testing.T) {
 
 // Orders for one branch that arrive at the same time end in the same state.
 func TestConcurrentRollbacks(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0")
@@ -171,7 +171,7 @@ func TestConcurrentRollbacks(t *testing.T) {
 }
 
 func TestOldUndoRecordsAreDeleted(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, _ := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
 		e.run("UPDATE undo_log SET log_created = '2001-01-01 00:00:00'")
@@ -185,37 +185,39 @@ func TestOldUndoRecordsAreDeleted(t *testing.T) {
 // Java writes and reads the same record: ours is in Java's form, quoted table
 // name and all.
 func TestTheRecordIsInJavasForm(t *testing.T) {
-	e := onMariaDB(t, settings{}, stock...)
-	ctx, x := e.global()
-	e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
-	assert.Equal(t, undo.Context+"|0\n", e.dump("SELECT context, log_status FROM undo_log"))
-	record := e.dump("SELECT rollback_info FROM undo_log")
-	for _, part := range []string{
-		`{"@class":"org.apache.seata.rm.datasource.undo.BranchUndoLog","xid":"` + x + `","branchId":1,"sqlUndoLogs":["java.util.ArrayList",[`,
-		"\"sqlType\":\"UPDATE\",\"tableName\":\"`stock`\"",
-		`{"@class":"org.apache.seata.rm.datasource.sql.struct.Field","name":"id","keyType":"PRIMARY_KEY","type":4,"value":1}`,
-		`{"@class":"org.apache.seata.rm.datasource.sql.struct.Field","name":"n","keyType":"NULL","type":4,"value":10}`,
-	} {
-		assert.Contains(t, record, part)
-	}
+	onMySQL(t, settings{}, stock, func(t *testing.T, e *env) {
+		ctx, x := e.global()
+		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
+		assert.Equal(t, undo.Context+"|0\n", e.dump("SELECT context, log_status FROM undo_log"))
+		record := e.dump("SELECT rollback_info FROM undo_log")
+		for _, part := range []string{
+			`{"@class":"org.apache.seata.rm.datasource.undo.BranchUndoLog","xid":"` + x + `","branchId":1,"sqlUndoLogs":["java.util.ArrayList",[`,
+			"\"sqlType\":\"UPDATE\",\"tableName\":\"`stock`\"",
+			`{"@class":"org.apache.seata.rm.datasource.sql.struct.Field","name":"id","keyType":"PRIMARY_KEY","type":4,"value":1}`,
+			`{"@class":"org.apache.seata.rm.datasource.sql.struct.Field","name":"n","keyType":"NULL","type":4,"value":10}`,
+		} {
+			assert.Contains(t, record, part)
+		}
+	})
 }
 
 // Undoing one branch looks at its record only: a lock on another record is no
 // obstacle.
 func TestRollbackTouchesItsOwnRecordOnly(t *testing.T) {
-	e := onMariaDB(t, settings{}, stock...)
-	ctx, x := e.global()
-	e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
-	other, y := e.global()
-	e.exec(other, "UPDATE stock SET n = 0 WHERE id = 2")
-	holder, err := e.plain.Begin()
-	require.NoError(t, err)
-	defer func() { require.NoError(t, holder.Rollback()) }()
-	_, err = holder.Exec("UPDATE undo_log SET log_modified = NOW(6) WHERE xid = ? AND branch_id = 2", y)
-	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	status, err := e.connector.Resource().Rollback(ctx, e.tc.branchesOf(x)[0])
-	require.NoError(t, err)
-	assert.Equal(t, protocol.BranchPhaseTwoRollbacked, status)
+	onMySQL(t, settings{}, stock, func(t *testing.T, e *env) {
+		ctx, x := e.global()
+		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
+		other, y := e.global()
+		e.exec(other, "UPDATE stock SET n = 0 WHERE id = 2")
+		holder, err := e.plain.Begin()
+		require.NoError(t, err)
+		defer func() { require.NoError(t, holder.Rollback()) }()
+		_, err = holder.Exec("UPDATE undo_log SET log_modified = NOW(6) WHERE xid = ? AND branch_id = 2", y)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		status, err := e.connector.Resource().Rollback(ctx, e.tc.branchesOf(x)[0])
+		require.NoError(t, err)
+		assert.Equal(t, protocol.BranchPhaseTwoRollbacked, status)
+	})
 }

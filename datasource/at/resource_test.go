@@ -64,34 +64,37 @@ func TestDatabasesThatCannotTakePart(t *testing.T) {
 	require.ErrorIs(t, err, at.ErrNoUndoTable)
 	require.ErrorContains(t, err, "qiao undo-table")
 
-	cfg, err := mysql.ParseDSN(testenv.MariaDB(t))
-	require.NoError(t, err)
-	inner, err := mysql.NewConnector(cfg)
-	require.NoError(t, err)
-	err = openOnly(t, inner, at.Config{Dialect: schema.MySQL, Coordinator: tc, ResourceID: "x"})
-	require.ErrorIs(t, err, at.ErrNoUndoTable)
-	require.ErrorContains(t, err, "script")
-	none := cfg.Clone()
-	none.DBName = ""
-	inner, err = mysql.NewConnector(none)
-	require.NoError(t, err)
-	require.ErrorContains(t, openOnly(t, inner, at.Config{Dialect: schema.MySQL, Coordinator: tc, ResourceID: "x"}), "names no database")
+	for _, server := range testenv.MySQLServers() {
+		cfg, err := mysql.ParseDSN(server.Database(t))
+		require.NoError(t, err)
+		inner, err := mysql.NewConnector(cfg)
+		require.NoError(t, err)
+		err = openOnly(t, inner, at.Config{Dialect: schema.MySQL, Coordinator: tc, ResourceID: "x"})
+		require.ErrorIs(t, err, at.ErrNoUndoTable)
+		require.ErrorContains(t, err, "script")
+		none := cfg.Clone()
+		none.DBName = ""
+		inner, err = mysql.NewConnector(none)
+		require.NoError(t, err)
+		require.ErrorContains(t, openOnly(t, inner, at.Config{Dialect: schema.MySQL, Coordinator: tc, ResourceID: "x"}), "names no database")
+	}
 
-	require.ErrorContains(t, openOnly(t, inner, at.Config{Dialect: schema.MySQL, Coordinator: tc}), "ResourceID")
-	require.ErrorContains(t, openOnly(t, inner, at.Config{Coordinator: tc}), "dialect")
-	require.ErrorContains(t, openOnly(t, inner, at.Config{Dialect: schema.MySQL}), "coordinator")
+	require.ErrorContains(t, openOnly(t, sqliteConnector{"unused.db"}, at.Config{Dialect: schema.MySQL, Coordinator: tc}), "ResourceID")
+	require.ErrorContains(t, openOnly(t, sqliteConnector{"unused.db"}, at.Config{Coordinator: tc}), "dialect")
+	require.ErrorContains(t, openOnly(t, sqliteConnector{"unused.db"}, at.Config{Dialect: schema.MySQL}), "coordinator")
 	assert.Empty(t, tc.resources)
 }
 
 // A locked database in another schema has locks of its own, which we do not see.
 func TestTablesOfOtherDatabasesAreRefused(t *testing.T) {
-	e := onMariaDB(t, settings{}, stock...)
-	ctx, _ := e.global()
-	_, err := e.db.ExecContext(ctx, "DELETE FROM mysql.user")
-	require.ErrorContains(t, err, "not in the connection's database")
-	own := strings.TrimSpace(e.dump("SELECT DATABASE()"))
-	e.exec(ctx, "UPDATE "+own+".stock SET n = 0 WHERE "+own+".stock.id = 1")
-	e.exec(ctx, "UPDATE stock AS s SET s.n = 0 WHERE s.id = 2")
+	onMySQL(t, settings{}, stock, func(t *testing.T, e *env) {
+		ctx, _ := e.global()
+		_, err := e.db.ExecContext(ctx, "DELETE FROM mysql.user")
+		require.ErrorContains(t, err, "not in the connection's database")
+		own := strings.TrimSpace(e.dump("SELECT DATABASE()"))
+		e.exec(ctx, "UPDATE "+own+".stock SET n = 0 WHERE "+own+".stock.id = 1")
+		e.exec(ctx, "UPDATE stock AS s SET s.n = 0 WHERE s.id = 2")
+	})
 }
 
 type refusing struct{ *coordinator }
@@ -111,7 +114,7 @@ func TestRegistrationOfTheResourceFails(t *testing.T) {
 
 // Orders that arrive after Close are not answered as if they were carried out.
 func TestPhaseTwoAfterClose(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0")
 		b := e.tc.branchesOf(x)[0]

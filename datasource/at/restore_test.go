@@ -47,25 +47,26 @@ func TestEveryColumnTypeIsRestored(t *testing.T) {
 		"foundRows":      func(c *mysql.Config) { c.ClientFoundRows = true; c.MultiStatements = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := onMariaDB(t, settings{dsn: dsn}, append([]string{allTypes}, typedRows...)...)
-			before := e.dump(everything)
-			for _, statement := range []string{
-				`UPDATE t_user SET name = 'x', age = 1, tiny = 1, flag = 0, bits = 1, ubig = 1, balance = 1, score = 1, f = 1, birth = '2000-01-01', tm = '01:00:00', dt = NOW(6),
+			onMySQL(t, settings{dsn: dsn}, append([]string{allTypes}, typedRows...), func(t *testing.T, e *env) {
+				before := e.dump(everything)
+				for _, statement := range []string{
+					`UPDATE t_user SET name = 'x', age = 1, tiny = 1, flag = 0, bits = 1, ubig = 1, balance = 1, score = 1, f = 1, birth = '2000-01-01', tm = '01:00:00', dt = NOW(6),
 				ts = NOW(), bin = 'x', data = 'x', txt = 'x', js = '1', en = 'a', nul = 'x', small = 1, uint = 1, onebit = b'0', wide = 1, y = 2000, st = 'y', tm6 = '00:00:01', ts6 = NOW(6), big = 1, zf = 1, fixed = 'x', medium = 'x'`,
-				`DELETE FROM t_user`,
-				`UPDATE t_user SET age = age + 1 WHERE id = 1`,
-			} {
+					`DELETE FROM t_user`,
+					`UPDATE t_user SET age = age + 1 WHERE id = 1`,
+				} {
+					ctx, x := e.global()
+					e.exec(ctx, statement)
+					require.NotEqual(t, before, e.dump(everything))
+					e.tc.rollback(x)
+					require.Equal(t, before, e.dump(everything), statement)
+				}
 				ctx, x := e.global()
-				e.exec(ctx, statement)
-				require.NotEqual(t, before, e.dump(everything))
+				e.exec(ctx, "INSERT INTO t_user (name, ubig, dt) VALUES (?, ?, ?)", "new", uint64(math.MaxUint64), "2024-01-01 00:00:00.000001")
+				e.exec(ctx, "DELETE FROM t_user WHERE name = 'new'")
 				e.tc.rollback(x)
-				require.Equal(t, before, e.dump(everything), statement)
-			}
-			ctx, x := e.global()
-			e.exec(ctx, "INSERT INTO t_user (name, ubig, dt) VALUES (?, ?, ?)", "new", uint64(math.MaxUint64), "2024-01-01 00:00:00.000001")
-			e.exec(ctx, "DELETE FROM t_user WHERE name = 'new'")
-			e.tc.rollback(x)
-			assert.Equal(t, before, e.dump(everything))
+				assert.Equal(t, before, e.dump(everything))
+			})
 		})
 	}
 }
@@ -109,21 +110,22 @@ func TestKeysOfEveryType(t *testing.T) {
 			if c.lock == "Ab,t:ab" {
 				want = "t:Ab,ab"
 			}
-			e := onMariaDB(t, settings{}, "CREATE TABLE t (k "+c.declared+" NOT NULL PRIMARY KEY, v INT)", "INSERT INTO t VALUES ("+c.literal+", 1)")
-			ctx, x := e.global()
-			e.exec(ctx, "UPDATE t SET v = 2")
-			e.exec(ctx, "DELETE FROM t")
-			e.exec(ctx, "INSERT INTO t VALUES (?, 3)", c.arg)
-			assert.Equal(t, []string{want, want, want}, e.tc.lockKeys(x))
-			e.tc.rollback(x)
-			assert.Equal(t, "1\n", e.dump("SELECT v FROM t WHERE k = "+c.literal))
-			assert.Equal(t, "1\n", e.dump("SELECT COUNT(*) FROM t"))
+			onMySQL(t, settings{}, []string{"CREATE TABLE t (k " + c.declared + " NOT NULL PRIMARY KEY, v INT)", "INSERT INTO t VALUES (" + c.literal + ", 1)"}, func(t *testing.T, e *env) {
+				ctx, x := e.global()
+				e.exec(ctx, "UPDATE t SET v = 2")
+				e.exec(ctx, "DELETE FROM t")
+				e.exec(ctx, "INSERT INTO t VALUES (?, 3)", c.arg)
+				assert.Equal(t, []string{want, want, want}, e.tc.lockKeys(x))
+				e.tc.rollback(x)
+				assert.Equal(t, "1\n", e.dump("SELECT v FROM t WHERE k = "+c.literal))
+				assert.Equal(t, "1\n", e.dump("SELECT COUNT(*) FROM t"))
+			})
 		})
 	}
 }
 
 func TestCompositeKeys(t *testing.T) {
-	both(t, settings{}, []string{
+	onEachDatabase(t, settings{}, []string{
 		"CREATE TABLE t_multi (k1 VARCHAR(20) NOT NULL, k2 INTEGER NOT NULL, `desc` VARCHAR(50), PRIMARY KEY (k1, k2))",
 		"INSERT INTO t_multi VALUES ('a', 1, 'one'), ('b', 2, 'two'), ('a_1', 1, 'three')"}, func(t *testing.T, e *env) {
 		all := "SELECT * FROM t_multi ORDER BY k1, k2"
@@ -151,7 +153,7 @@ func TestCompositeKeys(t *testing.T) {
 
 // Images of many rows are read in several queries.
 func TestManyRows(t *testing.T) {
-	both(t, settings{}, stock[:1], func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock[:1], func(t *testing.T, e *env) {
 		tx, err := e.plain.Begin()
 		require.NoError(t, err)
 		for i := range 1500 {
@@ -170,18 +172,19 @@ func TestManyRows(t *testing.T) {
 // In a REPEATABLE READ transaction the after image shows rows as they are, not
 // the snapshot of an earlier read.
 func TestImagesDoNotComeFromTheSnapshot(t *testing.T) {
-	e := onMariaDB(t, settings{}, stock...)
-	ctx, x := e.global()
-	tx, err := e.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
-	require.NoError(t, err)
-	var n int
-	require.NoError(t, tx.QueryRowContext(ctx, "SELECT n FROM stock WHERE id = 1").Scan(&n))
-	e.run("UPDATE stock SET n = 11 WHERE id = 1")
-	_, err = tx.ExecContext(context.WithoutCancel(ctx), "UPDATE stock SET n = 11 WHERE id = 1")
-	require.NoError(t, err)
-	_, err = tx.ExecContext(ctx, "UPDATE stock SET n = n + 1 WHERE id = 1")
-	require.NoError(t, err)
-	require.NoError(t, tx.Commit())
-	e.tc.rollback(x)
-	assert.Equal(t, "11\n", e.dump("SELECT n FROM stock WHERE id = 1"))
+	onMySQL(t, settings{}, stock, func(t *testing.T, e *env) {
+		ctx, x := e.global()
+		tx, err := e.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+		require.NoError(t, err)
+		var n int
+		require.NoError(t, tx.QueryRowContext(ctx, "SELECT n FROM stock WHERE id = 1").Scan(&n))
+		e.run("UPDATE stock SET n = 11 WHERE id = 1")
+		_, err = tx.ExecContext(context.WithoutCancel(ctx), "UPDATE stock SET n = 11 WHERE id = 1")
+		require.NoError(t, err)
+		_, err = tx.ExecContext(ctx, "UPDATE stock SET n = n + 1 WHERE id = 1")
+		require.NoError(t, err)
+		require.NoError(t, tx.Commit())
+		e.tc.rollback(x)
+		assert.Equal(t, "11\n", e.dump("SELECT n FROM stock WHERE id = 1"))
+	})
 }

@@ -43,16 +43,21 @@ type settings struct {
 	wrap      func(driver.Connector) driver.Connector
 }
 
-func onMariaDB(t *testing.T, s settings, ddl ...string) *env {
+// onMySQL runs a test on each server of MySQL's dialect.
+func onMySQL(t *testing.T, s settings, ddl []string, test func(t *testing.T, e *env)) {
 	t.Helper()
-	cfg, err := mysql.ParseDSN(testenv.MariaDB(t))
-	require.NoError(t, err)
-	if s.dsn != nil {
-		s.dsn(cfg)
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) {
+			cfg, err := mysql.ParseDSN(server.Database(t))
+			require.NoError(t, err)
+			if s.dsn != nil {
+				s.dsn(cfg)
+			}
+			connector, err := mysql.NewConnector(cfg)
+			require.NoError(t, err)
+			test(t, open(t, schema.MySQL, connector, connector, s, ddl))
+		})
 	}
-	connector, err := mysql.NewConnector(cfg)
-	require.NoError(t, err)
-	return open(t, schema.MySQL, connector, connector, s, ddl)
 }
 
 func onSQLite(t *testing.T, s settings, ddl ...string) *env {
@@ -96,9 +101,10 @@ func open(t *testing.T, d schema.Dialect, inner, plain driver.Connector, s setti
 	return e
 }
 
-// both runs a test on both databases.
-func both(t *testing.T, s settings, ddl []string, test func(t *testing.T, e *env)) {
-	t.Run("MariaDB", func(t *testing.T) { test(t, onMariaDB(t, s, ddl...)) })
+// onEachDatabase runs a test on each of them and on SQLite.
+func onEachDatabase(t *testing.T, s settings, ddl []string, test func(t *testing.T, e *env)) {
+	t.Helper()
+	onMySQL(t, s, ddl, test)
 	t.Run("SQLite", func(t *testing.T) { test(t, onSQLite(t, s, ddl...)) })
 }
 

@@ -39,7 +39,7 @@ func TestRollbackUndoesEveryStatement(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, settings{}, stock, func(t *testing.T, e *env) {
+			onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 				if name == "limit" && e.dialect != schema.MySQL {
 					return // SQLite is built without LIMIT on UPDATE
 				}
@@ -65,7 +65,7 @@ func TestRollbackUndoesEveryStatement(t *testing.T) {
 }
 
 func TestLockKeysNameTheRows(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id <= ?", 2)
 		e.exec(ctx, "DELETE FROM stock WHERE id = 3")
@@ -77,7 +77,7 @@ func TestLockKeysNameTheRows(t *testing.T) {
 }
 
 func TestCommitDeletesUndoRecords(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
 		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 2")
@@ -91,7 +91,7 @@ func TestCommitDeletesUndoRecords(t *testing.T) {
 // What AT would refuse inside a global transaction goes to the driver outside
 // of one, so nothing looks at it.
 func TestOutsideNothingIsParsed(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		refused := "REPLACE INTO stock (id, n) VALUES (1, 11)"
 		ctx, x := e.global()
 		_, err := e.db.ExecContext(ctx, refused)
@@ -114,7 +114,7 @@ func TestOutsideNothingIsParsed(t *testing.T) {
 func TestRefusedStatementsLeaveNothing(t *testing.T) {
 	ddl := append(slices.Clone(stock), "CREATE TABLE nokey (v INTEGER)", "CREATE VIEW seen AS SELECT * FROM stock",
 		"CREATE TABLE named (k VARCHAR(20) NOT NULL PRIMARY KEY, v INTEGER)")
-	both(t, settings{}, ddl, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, ddl, func(t *testing.T, e *env) {
 		for statement, want := range map[string]error{
 			"INSERT INTO nokey VALUES (1)":                          meta.ErrNoPrimaryKey,
 			"UPDATE missing SET v = 1":                              meta.ErrNoTable,
@@ -148,7 +148,7 @@ func TestRefusedStatementsLeaveNothing(t *testing.T) {
 }
 
 func TestChangesAsQueriesAndNamedArgumentsAreRefused(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, _ := e.global()
 		_, err := e.db.QueryContext(ctx, "UPDATE stock SET n = 0")
 		require.ErrorIs(t, err, sqlparse.ErrUnsupported)
@@ -162,7 +162,7 @@ func TestChangesAsQueriesAndNamedArgumentsAreRefused(t *testing.T) {
 }
 
 func TestAFailingStatementLeavesTheTransactionUsable(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)
 		ctx, x := e.global()
 		tx, err := e.db.BeginTx(ctx, nil)
@@ -190,7 +190,7 @@ func TestSavepoints(t *testing.T) {
 		"released": {"SAVEPOINT a", "UPDATE stock SET n = 11 WHERE id = 1", "SAVEPOINT b", "UPDATE stock SET n = 12 WHERE id = 1", "RELEASE SAVEPOINT b", "UPDATE stock SET n = 13 WHERE id = 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, settings{}, stock, func(t *testing.T, e *env) {
+			onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 				before := e.dump(allStock)
 				ctx, x := e.global()
 				tx, err := e.db.BeginTx(ctx, nil)
@@ -210,7 +210,7 @@ func TestSavepoints(t *testing.T) {
 
 // A transaction whose changes were all taken back is no branch.
 func TestASavepointMayTakeEverythingBack(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		tx, err := e.db.BeginTx(ctx, nil)
 		require.NoError(t, err)
@@ -225,7 +225,7 @@ func TestASavepointMayTakeEverythingBack(t *testing.T) {
 }
 
 func TestPreparedStatements(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)
 		ctx, x := e.global()
 		s, err := e.db.PrepareContext(t.Context(), "UPDATE stock SET n = ? WHERE id = ?")
@@ -257,7 +257,7 @@ func TestPreparedStatements(t *testing.T) {
 }
 
 func TestALocalTransactionBelongsToOneGlobalTransaction(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		other, _ := e.global()
 		tx, err := e.db.Begin()
@@ -282,7 +282,7 @@ func TestALocalTransactionBelongsToOneGlobalTransaction(t *testing.T) {
 }
 
 func TestGeneratedKeys(t *testing.T) {
-	mariadb := "CREATE TABLE auto (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, v INT)"
+	ddl := "CREATE TABLE auto (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, v INT)"
 	lite := "CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)"
 	test := func(t *testing.T, e *env, step string) {
 		ctx, x := e.global()
@@ -296,8 +296,8 @@ func TestGeneratedKeys(t *testing.T) {
 		e.tc.rollback(x)
 		assert.Empty(t, e.dump("SELECT id, v FROM auto"))
 	}
-	t.Run("MariaDB", func(t *testing.T) {
-		e := onMariaDB(t, settings{dsn: func(c *mysql.Config) { c.Params = map[string]string{"auto_increment_increment": "10"} }}, mariadb)
+	tens := settings{dsn: func(c *mysql.Config) { c.Params = map[string]string{"auto_increment_increment": "10"} }}
+	onMySQL(t, tens, []string{ddl}, func(t *testing.T, e *env) {
 		test(t, e, "1|1\n11|2\n21|3\n31|4\n41|5\n51|6\n500|7\n600|8\n")
 	})
 	t.Run("SQLite", func(t *testing.T) {
@@ -307,7 +307,7 @@ func TestGeneratedKeys(t *testing.T) {
 
 // A column that was added after the schema was read is noticed.
 func TestChangedSchemaIsNoticed(t *testing.T) {
-	both(t, settings{}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
 		e.tc.commit(x)
@@ -322,7 +322,7 @@ func TestChangedSchemaIsNoticed(t *testing.T) {
 }
 
 func TestSelectForUpdateChecksGlobalLocks(t *testing.T) {
-	both(t, settings{config: func(c *at.Config) { c.LockWait, c.HoldWait = 30e6, 20e6 }}, stock, func(t *testing.T, e *env) {
+	onEachDatabase(t, settings{config: func(c *at.Config) { c.LockWait, c.HoldWait = 30e6, 20e6 }}, stock, func(t *testing.T, e *env) {
 		e.tc.hold("other", e.id, "stock:2")
 		ctx, x := e.global()
 		read := func(q interface {
