@@ -69,12 +69,15 @@ func newParticipant(ctx context.Context, c rm.Coordinator, cfg roleConfig, steps
 	if err != nil {
 		return nil, err
 	}
-	plain := sql.OpenDB(inner)
+	plain, at := sql.OpenDB(inner), sql.OpenDB(protected)
+	for _, pool := range []*sql.DB{plain, at} {
+		pool.SetMaxOpenConns(16)
+	}
 	records, err := fence.New(plain, "")
 	if err != nil {
 		return nil, err
 	}
-	p := &participant{at: sql.OpenDB(protected)}
+	p := &participant{at: at}
 	if p.tcc, err = tcc.Register(ctx, coordinator, reservation("move-"+cfg.Name, records)); err != nil {
 		return nil, err
 	}
