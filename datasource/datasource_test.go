@@ -80,18 +80,21 @@ func prepared(t *testing.T, driver, dsn string) {
 }
 
 func TestOpen(t *testing.T) {
-	for driver, dsn := range map[string]string{"sqlite": filepath.Join(t.TempDir(), "a.db"), "mysql": testenv.MariaDB(t)} {
-		t.Run(driver, func(t *testing.T) {
-			var c coordinator
-			_, err := datasource.Open(t.Context(), &c, datasource.Config{Driver: driver, DSN: dsn})
-			require.ErrorIs(t, err, datasource.ErrNoUndoTable)
-			prepared(t, driver, dsn)
-			db, err := datasource.Open(t.Context(), &c, datasource.Config{Driver: driver, DSN: dsn})
-			require.NoError(t, err)
-			use(t, db, &c)
-			require.NoError(t, db.Close())
-		})
+	t.Run("SQLite", func(t *testing.T) { testOpen(t, "sqlite", filepath.Join(t.TempDir(), "a.db")) })
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) { testOpen(t, "mysql", server.Database(t)) })
 	}
+}
+
+func testOpen(t *testing.T, driver, dsn string) {
+	var c coordinator
+	_, err := datasource.Open(t.Context(), &c, datasource.Config{Driver: driver, DSN: dsn})
+	require.ErrorIs(t, err, datasource.ErrNoUndoTable)
+	prepared(t, driver, dsn)
+	db, err := datasource.Open(t.Context(), &c, datasource.Config{Driver: driver, DSN: dsn})
+	require.NoError(t, err)
+	use(t, db, &c)
+	require.NoError(t, db.Close())
 }
 
 func TestRegister(t *testing.T) {

@@ -2,7 +2,6 @@ package meta_test
 
 import (
 	"database/sql"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -30,88 +29,86 @@ var (
 // Java compares and restores by these numbers: another one makes a Java
 // service of the same resource fail to roll back.
 func TestMySQLTypesAreThoseThatJavaWrote(t *testing.T) {
-	db := openMariaDB(t, capturedDDL...)
-	cache := meta.New(schema.MySQL)
-	for name, want := range capturedTypes {
-		table, err := cache.Table(t.Context(), db, "", name)
+	onMySQL(t, func(t *testing.T, server testenv.MySQLServer) {
+		db := openMySQL(t, server, capturedDDL...)
+		cache := meta.New(schema.MySQL)
+		for name, want := range capturedTypes {
+			table, err := cache.Table(t.Context(), db, "", name)
+			require.NoError(t, err)
+			got := map[string]int{}
+			for _, c := range table.Columns {
+				got[c.Name] = c.JDBCType
+			}
+			assert.Equal(t, want, got, name)
+		}
+	})
+}
+
+func TestMySQLTypesBeyondTheCaptures(t *testing.T) {
+	onMySQL(t, func(t *testing.T, server testenv.MySQLServer) {
+		db := openMySQL(t, server, `CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, utiny TINYINT(1) UNSIGNED, small SMALLINT, medium MEDIUMINT,
+		y YEAR, s SET('x','y'), tt TINYTEXT, mt MEDIUMTEXT, lt LONGTEXT, tb TINYBLOB, mb MEDIUMBLOB, lb LONGBLOB, b BINARY(4),
+		c CHAR(3), bit1 BIT, g GEOMETRY, p POINT)`)
+		table, err := meta.New(schema.MySQL).Table(t.Context(), db, "", "t")
 		require.NoError(t, err)
+		want := map[string]int{"id": 4, "utiny": -6, "small": 5, "medium": 4, "y": 91, "s": 1, "tt": 12, "mt": -1, "lt": -1,
+			"tb": -3, "mb": -4, "lb": -4, "b": -2, "c": 1, "bit1": -7, "g": -2, "p": -2}
 		got := map[string]int{}
 		for _, c := range table.Columns {
 			got[c.Name] = c.JDBCType
 		}
-		assert.Equal(t, want, got, name)
-	}
-}
-
-func TestMySQLTypesBeyondTheCaptures(t *testing.T) {
-	db := openMariaDB(t, `CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, utiny TINYINT(1) UNSIGNED, small SMALLINT, medium MEDIUMINT,
-		y YEAR, s SET('x','y'), tt TINYTEXT, mt MEDIUMTEXT, lt LONGTEXT, tb TINYBLOB, mb MEDIUMBLOB, lb LONGBLOB, b BINARY(4),
-		c CHAR(3), bit1 BIT, g GEOMETRY, p POINT)`)
-	table, err := meta.New(schema.MySQL).Table(t.Context(), db, "", "t")
-	require.NoError(t, err)
-	want := map[string]int{"id": 4, "utiny": -6, "small": 5, "medium": 4, "y": 91, "s": 1, "tt": 12, "mt": -1, "lt": -1,
-		"tb": -3, "mb": -4, "lb": -4, "b": -2, "c": 1, "bit1": -7, "g": -2, "p": -2}
-	got := map[string]int{}
-	for _, c := range table.Columns {
-		got[c.Name] = c.JDBCType
-	}
-	assert.Equal(t, want, got)
+		assert.Equal(t, want, got)
+	})
 }
 
 func TestMySQLColumnProperties(t *testing.T) {
-	db := openMariaDB(t, `CREATE TABLE Orders (
+	onMySQL(t, func(t *testing.T, server testenv.MySQLServer) {
+		db := openMySQL(t, server, `CREATE TABLE Orders (
 		b VARCHAR(10) COLLATE utf8mb4_bin, a VARCHAR(10) COLLATE utf8mb4_general_ci, id INT UNSIGNED AUTO_INCREMENT,
 		qty INT NOT NULL DEFAULT (1 + 1), twice INT AS (qty * 2) STORED, half INT AS (qty / 2) VIRTUAL,
 		changed TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3),
 		PRIMARY KEY (id, a, b), KEY (qty))`)
-	table, err := meta.New(schema.MySQL).Table(t.Context(), db, "", "Orders")
-	require.NoError(t, err)
-	assert.Equal(t, &schema.Table{
-		Name: "Orders",
-		Columns: []schema.Column{
-			{Name: "b", JDBCType: 12, DatabaseType: "varchar(10)"},
-			{Name: "a", JDBCType: 12, DatabaseType: "varchar(10)", CaseInsensitive: true},
-			{Name: "id", JDBCType: 4, DatabaseType: "int(10) unsigned", AutoIncrement: true},
-			{Name: "qty", JDBCType: 4, DatabaseType: "int(11)"},
-			{Name: "twice", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Generated: true},
-			{Name: "half", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Generated: true},
-			{Name: "changed", JDBCType: 93, DatabaseType: "timestamp(3)", OnUpdate: true},
-		},
-		PrimaryKey: []string{"id", "a", "b"},
-	}, table)
+		table, err := meta.New(schema.MySQL).Table(t.Context(), db, "", "Orders")
+		require.NoError(t, err)
+		assert.Equal(t, &schema.Table{
+			Name: "Orders",
+			Columns: []schema.Column{
+				{Name: "b", JDBCType: 12, DatabaseType: "varchar(10)"},
+				{Name: "a", JDBCType: 12, DatabaseType: "varchar(10)", CaseInsensitive: true},
+				{Name: "id", JDBCType: 4, DatabaseType: "int(10) unsigned", AutoIncrement: true},
+				{Name: "qty", JDBCType: 4, DatabaseType: "int(11)"},
+				{Name: "twice", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Generated: true},
+				{Name: "half", JDBCType: 4, DatabaseType: "int(11)", Nullable: true, Generated: true},
+				{Name: "changed", JDBCType: 93, DatabaseType: "timestamp(3)", OnUpdate: true},
+			},
+			PrimaryKey: []string{"id", "a", "b"},
+		}, table)
+	})
 }
 
 func TestMySQLRefusals(t *testing.T) {
-	db := openMariaDB(t,
-		"CREATE TABLE bare (id INT, UNIQUE (id))",
-		"CREATE TABLE t (id INT PRIMARY KEY)",
-		"CREATE VIEW v AS SELECT id FROM t")
-	cache := meta.New(schema.MySQL)
-	for name, want := range map[string]error{
-		"bare": meta.ErrNoPrimaryKey, "v": meta.ErrNotATable, "absent": meta.ErrNoTable,
-	} {
-		_, err := cache.Table(t.Context(), db, "", name)
-		require.ErrorIs(t, err, want)
-		assert.ErrorContains(t, err, "table "+name+":")
-	}
+	onMySQL(t, func(t *testing.T, server testenv.MySQLServer) {
+		db := openMySQL(t, server,
+			"CREATE TABLE bare (id INT, UNIQUE (id))",
+			"CREATE TABLE t (id INT PRIMARY KEY)",
+			"CREATE VIEW v AS SELECT id FROM t")
+		cache := meta.New(schema.MySQL)
+		for name, want := range map[string]error{
+			"bare": meta.ErrNoPrimaryKey, "v": meta.ErrNotATable, "absent": meta.ErrNoTable,
+		} {
+			_, err := cache.Table(t.Context(), db, "", name)
+			require.ErrorIs(t, err, want)
+			assert.ErrorContains(t, err, "table "+name+":")
+		}
+	})
 }
 
 // What only MariaDB has, or has under this name.
 func TestMariaDBPeculiarities(t *testing.T) {
-	db := openMariaDB(t)
-	var version string
-	require.NoError(t, db.QueryRow("SELECT VERSION()").Scan(&version))
-	if !strings.Contains(version, "MariaDB") {
-		return // the suites also run on MySQL, which knows none of this
-	}
-	for _, ddl := range []string{
+	db := open(t, "mysql", testenv.MariaDB(t),
 		"CREATE TABLE t (id UUID PRIMARY KEY, secret INT INVISIBLE, seen INT)",
 		"CREATE TABLE versioned (id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
-		"CREATE SEQUENCE s",
-	} {
-		_, err := db.Exec(ddl)
-		require.NoError(t, err, ddl)
-	}
+		"CREATE SEQUENCE s")
 	cache := meta.New(schema.MySQL)
 	table, err := cache.Table(t.Context(), db, "", "t")
 	require.NoError(t, err)
@@ -130,43 +127,49 @@ func TestMariaDBPeculiarities(t *testing.T) {
 // The server of the tests keeps names apart by case: a table in other letters
 // is no table, however the catalogue's collation compares.
 func TestMySQLTableNamesFollowTheServersCase(t *testing.T) {
-	db := openMariaDB(t, "CREATE TABLE Item (id INT PRIMARY KEY)", "CREATE TABLE item (sku INT PRIMARY KEY)", "CREATE TABLE Other (id INT PRIMARY KEY)")
-	cache := meta.New(schema.MySQL)
-	for name, key := range map[string]string{"Item": "id", "item": "sku"} {
-		table, err := cache.Table(t.Context(), db, "", name)
-		require.NoError(t, err)
-		assert.Equal(t, name, table.Name)
-		assert.Equal(t, []string{key}, table.PrimaryKey)
-	}
-	_, err := cache.Table(t.Context(), db, "", "OTHER")
-	assert.ErrorIs(t, err, meta.ErrNoTable)
+	onMySQL(t, func(t *testing.T, server testenv.MySQLServer) {
+		db := openMySQL(t, server, "CREATE TABLE Item (id INT PRIMARY KEY)", "CREATE TABLE item (sku INT PRIMARY KEY)", "CREATE TABLE Other (id INT PRIMARY KEY)")
+		cache := meta.New(schema.MySQL)
+		for name, key := range map[string]string{"Item": "id", "item": "sku"} {
+			table, err := cache.Table(t.Context(), db, "", name)
+			require.NoError(t, err)
+			assert.Equal(t, name, table.Name)
+			assert.Equal(t, []string{key}, table.PrimaryKey)
+		}
+		_, err := cache.Table(t.Context(), db, "", "OTHER")
+		assert.ErrorIs(t, err, meta.ErrNoTable)
+	})
 }
 
 func TestMySQLOtherDatabase(t *testing.T) {
-	here := openMariaDB(t, "CREATE TABLE t (a INT PRIMARY KEY)")
-	there := openMariaDB(t, "CREATE TABLE t (b INT PRIMARY KEY)")
-	var name string
-	require.NoError(t, there.QueryRow("SELECT DATABASE()").Scan(&name))
-	cache := meta.New(schema.MySQL)
-	local, err := cache.Table(t.Context(), here, "", "t")
-	require.NoError(t, err)
-	remote, err := cache.Table(t.Context(), here, name, "t")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"a"}, local.PrimaryKey)
-	assert.Equal(t, []string{"b"}, remote.PrimaryKey)
+	onMySQL(t, func(t *testing.T, server testenv.MySQLServer) {
+		here := openMySQL(t, server, "CREATE TABLE t (a INT PRIMARY KEY)")
+		there := openMySQL(t, server, "CREATE TABLE t (b INT PRIMARY KEY)")
+		var name string
+		require.NoError(t, there.QueryRow("SELECT DATABASE()").Scan(&name))
+		cache := meta.New(schema.MySQL)
+		local, err := cache.Table(t.Context(), here, "", "t")
+		require.NoError(t, err)
+		remote, err := cache.Table(t.Context(), here, name, "t")
+		require.NoError(t, err)
+		assert.Equal(t, []string{"a"}, local.PrimaryKey)
+		assert.Equal(t, []string{"b"}, remote.PrimaryKey)
+	})
 }
 
 // Without arguments in the query the driver speaks the text protocol, where
 // every value comes as bytes.
 func TestMySQLTextProtocol(t *testing.T) {
-	dsn := testenv.MariaDB(t)
-	binary := open(t, "mysql", dsn, capturedDDL...)
-	text := open(t, "mysql", dsn+"?interpolateParams=true")
-	fromBinary, err := meta.New(schema.MySQL).Table(t.Context(), binary, "", "t_user")
-	require.NoError(t, err)
-	fromText, err := meta.New(schema.MySQL).Table(t.Context(), text, "", "t_user")
-	require.NoError(t, err)
-	assert.Equal(t, fromBinary, fromText)
+	onMySQL(t, func(t *testing.T, server testenv.MySQLServer) {
+		dsn := server.Database(t)
+		binary := open(t, "mysql", dsn, capturedDDL...)
+		text := open(t, "mysql", dsn+"?interpolateParams=true")
+		fromBinary, err := meta.New(schema.MySQL).Table(t.Context(), binary, "", "t_user")
+		require.NoError(t, err)
+		fromText, err := meta.New(schema.MySQL).Table(t.Context(), text, "", "t_user")
+		require.NoError(t, err)
+		assert.Equal(t, fromBinary, fromText)
+	})
 }
 
 func TestMySQLLostConnectionIsNotAVerdict(t *testing.T) {

@@ -54,9 +54,17 @@ func open(t *testing.T, driver, dsn string, ddl ...string) pool {
 	return pool{db}
 }
 
-func openMariaDB(t *testing.T, ddl ...string) pool {
+// onMySQL runs a test on each server of MySQL's dialect.
+func onMySQL(t *testing.T, test func(t *testing.T, server testenv.MySQLServer)) {
 	t.Helper()
-	return open(t, "mysql", testenv.MariaDB(t), ddl...)
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) { test(t, server) })
+	}
+}
+
+func openMySQL(t *testing.T, server testenv.MySQLServer, ddl ...string) pool {
+	t.Helper()
+	return open(t, "mysql", server.Database(t), ddl...)
 }
 
 func openSQLite(t *testing.T, ddl ...string) pool {

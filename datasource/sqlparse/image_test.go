@@ -51,9 +51,11 @@ var sqliteCases = []imageCase{
 }
 
 func TestClausesReadTheRowsThatTheStatementChanges(t *testing.T) {
-	mysql := openDB(t, "mysql", testenv.MariaDB(t))
-	for _, c := range append(commonCases, mysqlCases...) {
-		t.Run("MySQL/"+c.sql, func(t *testing.T) { checkImage(t, schema.MySQL, mysql, c) })
+	for _, server := range testenv.MySQLServers() {
+		db := openDB(t, "mysql", server.Database(t))
+		for _, c := range append(commonCases, mysqlCases...) {
+			t.Run(server.Name+"/"+c.sql, func(t *testing.T) { checkImage(t, schema.MySQL, db, c) })
+		}
 	}
 	sqlite := openDB(t, "sqlite", filepath.Join(t.TempDir(), "t.db"))
 	for _, c := range append(commonCases, sqliteCases...) {
@@ -129,7 +131,12 @@ func ids(t *testing.T, db *sql.DB, query string, args ...any) []int {
 // them, so an image would be read from the transaction's snapshot, while the
 // statement reads what others have committed since.
 func TestMySQLSubqueriesEscapeTheImage(t *testing.T) {
-	db := openDB(t, "mysql", testenv.MariaDB(t))
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) { testSubqueries(t, openDB(t, "mysql", server.Database(t))) })
+	}
+}
+
+func testSubqueries(t *testing.T, db *sql.DB) {
 	for _, statement := range []string{
 		"CREATE TABLE u (k INT PRIMARY KEY)", "INSERT INTO u VALUES (1)", "INSERT INTO t (id, hit) VALUES (1, 0), (2, 0)",
 	} {

@@ -29,36 +29,34 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// onEachDatabase runs test on a fresh SQLite file and a fresh MariaDB database,
-// with the fence table of script/ and a table "account" of one row.
+// onEachDatabase runs test on a fresh SQLite file and a fresh database of each
+// server, with the fence table of script/ and a table "account" of one row.
 func onEachDatabase(t *testing.T, test func(t *testing.T, db *sql.DB)) {
-	sources := map[string]func() (driver, dsn string){
-		"sqlite": func() (string, string) {
-			return "sqlite", "file:" + filepath.Join(t.TempDir(), "f.db") +
-				"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)"
-		},
-		"mysql": func() (string, string) { return "mysql", testenv.MariaDB(t) },
+	t.Run("SQLite", func(t *testing.T) {
+		onDatabase(t, "sqlite", "file:"+filepath.Join(t.TempDir(), "f.db")+
+			"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)", test)
+	})
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) { onDatabase(t, "mysql", server.Database(t), test) })
 	}
-	for name, source := range sources {
-		t.Run(name, func(t *testing.T) {
-			driver, dsn := source()
-			db, err := sql.Open(driver, dsn)
-			require.NoError(t, err)
-			defer func() { assert.NoError(t, db.Close()) }()
-			ddl, err := os.ReadFile(filepath.Join("..", "..", "..", "script", "client", "tcc", "db", name+".sql"))
-			require.NoError(t, err)
-			statements := append(strings.Split(withoutComments(string(ddl)), ";"),
-				"CREATE TABLE account (id INT PRIMARY KEY, frozen INT NOT NULL)", "INSERT INTO account VALUES (1, 0)")
-			for _, statement := range statements {
-				if strings.TrimSpace(statement) != "" {
-					_, err = db.Exec(statement)
-					require.NoError(t, err, statement)
-				}
-			}
-			test(t, db)
-			assert.Zero(t, db.Stats().InUse, "every connection is back in the pool")
-		})
+}
+
+func onDatabase(t *testing.T, driver, dsn string, test func(t *testing.T, db *sql.DB)) {
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	ddl, err := os.ReadFile(filepath.Join("..", "..", "..", "script", "client", "tcc", "db", driver+".sql"))
+	require.NoError(t, err)
+	statements := append(strings.Split(withoutComments(string(ddl)), ";"),
+		"CREATE TABLE account (id INT PRIMARY KEY, frozen INT NOT NULL)", "INSERT INTO account VALUES (1, 0)")
+	for _, statement := range statements {
+		if strings.TrimSpace(statement) != "" {
+			_, err = db.Exec(statement)
+			require.NoError(t, err, statement)
+		}
 	}
+	test(t, db)
+	assert.Zero(t, db.Stats().InUse, "every connection is back in the pool")
 }
 
 func withoutComments(ddl string) string {
