@@ -1,6 +1,7 @@
 package native_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"runtime"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
 
@@ -32,20 +34,24 @@ func check(tb testing.TB, body []byte) {
 	}
 }
 
-// eachDamage calls f with every truncation of body and every flip of one bit,
-// and returns how often.
+// eachDamage calls f with every truncation of body, every flip of one bit, and
+// every byte set to 0x00, 0x7f and 0xff, and returns how often.
 func eachDamage(body []byte, f func(damaged []byte)) int {
 	for n := range body {
 		f(body[:n])
 	}
-	for i := range body {
+	for i, was := range body {
 		for bit := range 8 {
-			body[i] ^= 1 << bit
+			body[i] = was ^ 1<<bit
 			f(body)
-			body[i] ^= 1 << bit
 		}
+		for _, value := range []byte{0x00, 0x7f, 0xff} {
+			body[i] = value
+			f(body)
+		}
+		body[i] = was
 	}
-	return 9 * len(body)
+	return (1 + 8 + 3) * len(body)
 }
 
 // Damaged bytes must not panic, hang, or be taken for something that cannot be
@@ -68,6 +74,27 @@ func TestDamagedBodiesCostLittleMemory(t *testing.T) {
 		limit := runs * (flat + perByte*len(c.Body))
 		require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(limit), c.Name)
 	}
+}
+
+// A merged message with whatever is in it: the bytes within get past the
+// length, and a decoded list is decoded again to itself.
+func FuzzMerged(f *testing.F) {
+	merged := map[string]bool{"MergedWarpMessage": true, "MergeResultMessage": true, "BatchResultMessage": true}
+	seen := map[string]int{}
+	for _, c := range loadCaptured(f) {
+		if class := c.Decoded["@class"].(string); merged[class] && seen[class] < 4 {
+			seen[class]++
+			f.Add(c.Body[1], int16(binary.BigEndian.Uint16(c.Body[6:])), c.Body[8:])
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, count int16, inner []byte) {
+		// In this order the type codes of the seeds pick themselves.
+		kinds := []protocol.TypeCode{protocol.TypeMergedResult, protocol.TypeBatchResult, protocol.TypeMerged}
+		body := binary.BigEndian.AppendUint16(nil, uint16(kinds[int(kind)%len(kinds)]))
+		body = binary.BigEndian.AppendUint32(body, uint32(2+len(inner)))
+		body = binary.BigEndian.AppendUint16(body, uint16(count))
+		check(t, append(body, inner...))
+	})
 }
 
 func FuzzNative(f *testing.F) {
