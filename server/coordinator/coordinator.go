@@ -181,7 +181,7 @@ func (c *Coordinator) Close() {
 	}
 	c.work.Wait()
 	for i := range c.lanes {
-		c.lanes[i].abandon()
+		c.lanes[i].abandonAll()
 	}
 }
 

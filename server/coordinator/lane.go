@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
 
@@ -62,21 +63,33 @@ func (c *Coordinator) submit(x string, e txn.Event, done func(txn.Reply, error))
 	l.running = true
 	s.mu.Unlock()
 	if start && !c.run(func() { c.runLane(s, l, x) }) {
-		s.abandon()
+		s.abandon(x)
 	}
 }
 
-// abandon answers everybody in the shard's lanes after Close.
-func (s *laneShard) abandon() {
+// abandon answers everybody in a lane that nothing serves after Close. Other
+// lanes may still be served: Close waits for them.
+func (s *laneShard) abandon(x string) {
 	s.mu.Lock()
-	abandoned := s.lanes
-	s.lanes = make(map[string]*lane)
+	l := s.lanes[x]
+	delete(s.lanes, x)
 	s.mu.Unlock()
-	for _, l := range abandoned {
-		fail(l.queue, errStopped)
-		for _, w := range l.waiters {
-			w.done(txn.Reply{}, errStopped)
-		}
+	if l == nil {
+		return
+	}
+	fail(l.queue, errStopped)
+	for _, w := range l.waiters {
+		w.done(txn.Reply{}, errStopped)
+	}
+}
+
+// abandonAll is abandon for every lane.
+func (s *laneShard) abandonAll() {
+	s.mu.Lock()
+	left := slices.Collect(maps.Keys(s.lanes))
+	s.mu.Unlock()
+	for _, x := range left {
+		s.abandon(x)
 	}
 }
 
