@@ -16,6 +16,8 @@ type conn struct {
 	res   *Resource
 	// tx is the local transaction that is open, nil when none is.
 	tx *localTx
+	// statements of ours, and of the application's texts, in global transactions.
+	statements statements
 	// broken: the connection could not be put back into a clean state and must
 	// leave the pool.
 	broken bool
@@ -44,7 +46,7 @@ func (t boundTx) Commit() error   { return t.commit() }
 func (t boundTx) Rollback() error { return t.rollback() }
 
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	global, err := c.global(ctx)
+	global, err := c.judge(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +58,12 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return nil, err
 	}
 	return c.exec(ctx, global, st, args, func(ctx context.Context) (driver.Result, error) {
-		return execConn(ctx, c.inner, actual(st, query), args)
+		return c.execInner(ctx, actual(st, query), args)
 	})
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	global, err := c.global(ctx)
+	global, err := c.judge(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	return c.query(ctx, global, st, args, func(ctx context.Context) (driver.Rows, error) {
-		return queryConn(ctx, c.inner, actual(st, query), args)
+		return c.queryInner(ctx, actual(st, query), args)
 	})
 }
 
@@ -110,6 +112,12 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 		return nil, err
 	}
 	return s, nil
+}
+
+// judge is global for a text that is about to be executed.
+func (c *conn) judge(ctx context.Context, query string) (string, error) {
+	c.statements.follow(query)
+	return c.global(ctx)
 }
 
 // global tells which global transaction work with ctx belongs to. A statement
@@ -217,7 +225,10 @@ func checkArgs(st *sqlparse.Statement, args []driver.NamedValue) error {
 }
 
 // Close closes the connection; the database rolls back what is open.
-func (c *conn) Close() error { return c.inner.Close() }
+func (c *conn) Close() error {
+	c.statements.close()
+	return c.inner.Close()
+}
 
 // Ping asks the database whether it is there.
 func (c *conn) Ping(ctx context.Context) error {

@@ -11,21 +11,6 @@ import (
 // The functions below call a driver as database/sql would: by the newest
 // interface it has, else by the older ones.
 
-// execConn executes on a connection, through a statement where the driver
-// cannot execute text with these arguments itself.
-func execConn(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Result, error) {
-	result, err := execText(ctx, c, query, args)
-	if !errors.Is(err, driver.ErrSkip) {
-		return result, err
-	}
-	s, err := prepareConn(ctx, c, query)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	return execStmt(ctx, s, args)
-}
-
 // execText answers ErrSkip when a statement has to be prepared.
 func execText(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Result, error) {
 	if e, ok := c.(driver.ExecerContext); ok {
@@ -41,23 +26,6 @@ func execText(ctx context.Context, c driver.Conn, query string, args []driver.Na
 		return nil, err
 	}
 	return e.Exec(query, values)
-}
-
-// queryConn is execConn for queries. The rows own the statement, if any.
-func queryConn(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := queryText(ctx, c, query, args)
-	if !errors.Is(err, driver.ErrSkip) {
-		return rows, err
-	}
-	s, err := prepareConn(ctx, c, query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err = queryStmt(ctx, s, args)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return &ownedRows{Rows: rows, release: func(error) error { return s.Close() }}, nil
 }
 
 func queryText(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Rows, error) {

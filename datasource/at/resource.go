@@ -85,14 +85,16 @@ type phaseTwoConnector struct {
 }
 
 func (c phaseTwoConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
+	inner, err := c.Connector.Connect(ctx)
 	if err != nil || c.setup == "" {
-		return conn, err
+		return inner, err
 	}
-	if _, err := (driverSession{conn}).Exec(ctx, c.setup); err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare a connection for phase two: %w", err), conn.Close())
+	own := &conn{inner: inner}
+	defer own.statements.close()
+	if _, err := (driverSession{own}).Exec(ctx, c.setup); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare a connection for phase two: %w", err), inner.Close())
 	}
-	return conn, nil
+	return inner, nil
 }
 
 // Close closes the wrapped connector, if it can be.

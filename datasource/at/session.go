@@ -3,7 +3,6 @@ package at
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 
 	"github.com/qiao-tx/qiao/datasource/image"
 	"github.com/qiao-tx/qiao/datasource/schema"
@@ -18,14 +17,14 @@ type session interface {
 }
 
 // driverSession is the connection of the statement being protected.
-type driverSession struct{ conn driver.Conn }
+type driverSession struct{ conn *conn }
 
 func (s driverSession) Query(ctx context.Context, query string, args ...any) ([][]any, error) {
-	named, err := bind(s.conn, args)
+	named, err := bind(s.conn.inner, args)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := queryConn(ctx, s.conn, query, named)
+	rows, err := s.conn.queryInner(ctx, query, named)
 	if err != nil {
 		return nil, err
 	}
@@ -33,11 +32,11 @@ func (s driverSession) Query(ctx context.Context, query string, args ...any) ([]
 }
 
 func (s driverSession) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	named, err := bind(s.conn, args)
+	named, err := bind(s.conn.inner, args)
 	if err != nil {
 		return 0, err
 	}
-	result, err := execConn(ctx, s.conn, query, named)
+	result, err := s.conn.execInner(ctx, query, named)
 	if err != nil {
 		return 0, err
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // env is one database: db takes part in global transactions, plain does not.
 type env struct {
-	t         *testing.T
+	t         testing.TB
 	dialect   schema.Dialect
 	tc        *coordinator
 	connector *at.Connector
@@ -60,7 +60,7 @@ func onMySQL(t *testing.T, s settings, ddl []string, test func(t *testing.T, e *
 	}
 }
 
-func onSQLite(t *testing.T, s settings, ddl ...string) *env {
+func onSQLite(t testing.TB, s settings, ddl ...string) *env {
 	t.Helper()
 	// Only the plain connection leaves waiting for the file to the driver.
 	dsn := filepath.Join(t.TempDir(), "test.db") + "?_pragma=journal_mode(wal)" + s.dsnSuffix
@@ -74,7 +74,7 @@ func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) {
 }
 func (c sqliteConnector) Driver() driver.Driver { return &sqlite.Driver{} }
 
-func open(t *testing.T, d schema.Dialect, inner, plain driver.Connector, s settings, ddl []string) *env {
+func open(t testing.TB, d schema.Dialect, inner, plain driver.Connector, s settings, ddl []string) *env {
 	t.Helper()
 	e := &env{t: t, dialect: d, tc: newCoordinator(t), plain: sql.OpenDB(plain)}
 	t.Cleanup(func() { require.NoError(t, e.plain.Close()) })

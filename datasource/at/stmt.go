@@ -64,7 +64,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 
 // judge parses the statement when it first runs in a global transaction.
 func (s *stmt) judge(ctx context.Context) (global string, err error) {
-	if global, err = s.conn.global(ctx); err != nil || global == "" || s.parsed != nil {
+	if global, err = s.conn.judge(ctx, s.query); err != nil || global == "" || s.parsed != nil {
 		return global, err
 	}
 	s.parsed, err = sqlparse.Parse(s.conn.res.cfg.Dialect, s.query)

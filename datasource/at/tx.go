@@ -37,7 +37,7 @@ func (c *conn) begin(ctx context.Context, global string, opts driver.TxOptions) 
 	tx := &localTx{conn: c, xid: global}
 	var err error
 	if global != "" && c.res.cfg.Dialect == schema.SQLite && !opts.ReadOnly {
-		tx.inner = sqliteTx{c.res, driverSession{c.inner}}
+		tx.inner = sqliteTx{c.res, driverSession{c}}
 		err = c.res.awaitFile(ctx, func() error {
 			_, err := tx.session().Exec(ctx, c.res.db.begin)
 			return err
@@ -52,7 +52,7 @@ func (c *conn) begin(ctx context.Context, global string, opts driver.TxOptions) 
 	return tx, nil
 }
 
-func (t *localTx) session() session { return driverSession{t.conn.inner} }
+func (t *localTx) session() session { return driverSession{t.conn} }
 
 // exec runs one statement of a bound transaction.
 func (t *localTx) exec(ctx context.Context, st *sqlparse.Statement, args []driver.NamedValue, run func(context.Context) (driver.Result, error)) (result driver.Result, err error) {
