@@ -32,7 +32,7 @@ func NewManager(log *slog.Logger) *Manager {
 }
 
 // Add makes r the receiver of its orders. It fails when another resource of
-// that type and id is known, since orders could not be told apart.
+// that type and id is known and not closed, since orders could not be told apart.
 func (m *Manager) Add(r Resource) error {
 	key := resourceKey{r.BranchType(), r.ID()}
 	if key.id == "" {
@@ -40,11 +40,16 @@ func (m *Manager) Add(r Resource) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, known := m.resources[key]; known {
-		return fmt.Errorf("add %s resource %q: already added; use one for the whole process", key.kind, key.id)
+	if old, known := m.resources[key]; known && !closed(old) {
+		return fmt.Errorf("add %s resource %q: already added; use one for the whole process, or close it first", key.kind, key.id)
 	}
 	m.resources[key] = r
 	return nil
+}
+
+func closed(r Resource) bool {
+	c, ok := r.(Closable)
+	return ok && c.Closed()
 }
 
 // Remove forgets r; later orders for it are answered as retryable failures.

@@ -103,6 +103,13 @@ type Resource interface {
 	Rollback(ctx context.Context, b Branch) (protocol.BranchStatus, error)
 }
 
+// Closable is implemented by resources that may end before the process does.
+// Once Closed is true another resource may take over the type and id, such as
+// the same database opened again.
+type Closable interface {
+	Closed() bool
+}
+
 // UndoCleaner is a Resource that keeps undo logs.
 type UndoCleaner interface {
 	// DeleteUndo removes undo logs that are older than age.

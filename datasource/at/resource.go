@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/qiao-tx/qiao/datasource/meta"
 	"github.com/qiao-tx/qiao/datasource/schema"
@@ -30,11 +31,13 @@ type Resource struct {
 	// pool holds the connections of phase two, on the same driver.
 	pool    *sql.DB
 	deleter *deleter
+	closed  atomic.Bool
 }
 
 var (
 	_ rm.Resource    = (*Resource)(nil)
 	_ rm.UndoCleaner = (*Resource)(nil)
+	_ rm.Closable    = (*Resource)(nil)
 )
 
 // phaseTwoConns bounds the connections that phase two takes beside the user's.
@@ -45,6 +48,9 @@ func (r *Resource) ID() string { return r.id }
 
 // BranchType is AT.
 func (r *Resource) BranchType() protocol.BranchType { return protocol.TypeAT }
+
+// Closed tells that the data source was closed: it may be opened again.
+func (r *Resource) Closed() bool { return r.closed.Load() }
 
 // Connector opens connections that take part in global transactions. Close it
 // after the last of them: database/sql does so in DB.Close.
@@ -124,6 +130,7 @@ func (c *Connector) Driver() driver.Driver { return c.inner.Driver() }
 // wrapped connector. Orders that come later are for other processes.
 func (c *Connector) Close() error {
 	c.closing.Do(func() {
+		c.res.closed.Store(true)
 		c.res.deleter.close()
 		c.closeErr = c.res.pool.Close()
 	})
