@@ -11,21 +11,29 @@ import (
 	"github.com/qiao-tx/qiao/protocol"
 )
 
-// drawStep draws a batch for s whose parts name branches 1 to 4.
+// drawStep draws a batch for s whose parts name branches 1 to 4. Most parts
+// name branches that exist, as most batches must apply for a test to get far.
 func drawStep(t *rapid.T, s State) *Batch {
-	id := rapid.Int64Range(1, 4)
-	ids := rapid.SliceOfN(id, 0, 2)
+	anyID := rapid.SliceOfN(rapid.Int64Range(1, 4), 0, 2)
 	b := &Batch{XID: "a:1:9", Revision: s.Revision}
-	for _, add := range ids.Draw(t, "add") {
+	for _, add := range anyID.Draw(t, "add") {
 		b.Add = append(b.Add, Branch{ID: add, Locked: rapid.Bool().Draw(t, "locked")})
 	}
-	for _, change := range ids.Draw(t, "change") {
+	known := anyID
+	if branches := slices.Concat(s.Branches, b.Add); len(branches) > 0 && rapid.IntRange(0, 9).Draw(t, "wrong") > 0 {
+		var ids []int64
+		for i := range branches {
+			ids = append(ids, branches[i].ID)
+		}
+		known = rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 0, 1, rapid.ID[int64])
+	}
+	for _, change := range known.Draw(t, "change") {
 		data := rapid.SampledFrom([]string{"", "x"}).Draw(t, "data")
 		b.Change = append(b.Change, BranchChange{ID: change, Status: protocol.BranchPhaseOneDone, ApplicationData: &data})
 	}
-	b.Unlock = ids.Draw(t, "unlock")
+	b.Unlock = known.Draw(t, "unlock")
 	b.UnlockAll = rapid.IntRange(0, 4).Draw(t, "unlock all") == 0
-	b.Remove = ids.Draw(t, "remove")
+	b.Remove = known.Draw(t, "remove")
 	if s.Revision == 0 || rapid.Bool().Draw(t, "has global") {
 		b.Global = &Global{ID: 9, Status: protocol.StatusBegin, DueAt: rapid.Int64Range(0, 9).Draw(t, "due")}
 	}

@@ -76,6 +76,11 @@ func (d *database) try(t *transaction, row int, delta int64, tries int, done fun
 		retry()
 		return
 	}
+	if d.w.chance(0.1) {
+		d.w.call(call{tries: 1, request: request{from: d.caller(), message: &protocol.GlobalLockQuery{
+			XID: t.xid, ResourceID: d.name, Type: protocol.TypeAT, LockKey: "account:" + strconv.Itoa(row),
+		}}}, func(protocol.Message) {})
+	}
 	d.locked[row] = true
 	before := d.rows[row]
 	m := &protocol.BranchRegister{

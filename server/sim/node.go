@@ -42,6 +42,8 @@ type node struct {
 	// time of the last start again.
 	skew     time.Duration
 	bootedAt time.Time
+	// stillUntil is when a node that stands still goes on.
+	stillUntil time.Duration
 
 	coordinator *coordinator.Coordinator
 }
@@ -58,6 +60,9 @@ func (n *node) start() {
 	life := n.life
 	n.unanswered = make(map[uint64]protocol.Message)
 	n.bootedAt = n.clock()
+	n.stillUntil = 0
+	machine := machine
+	machine.RetentionMillis = n.w.plan.Retention.Milliseconds()
 	n.w.logf("node %d starts life %d, clock off by %s", n.index, life, n.skew)
 	n.spawn(func() {
 		c, err := coordinator.New(context.Background(), coordinator.Config{
@@ -132,30 +137,48 @@ func (n *node) jumpClock() {
 	n.w.logf("node %d: clock off by %s", n.index, n.skew)
 }
 
+// standStill stops the process for a while. What arrives meanwhile waits.
+func (n *node) standStill() {
+	n.stillUntil = n.w.now + n.w.between(time.Second, 10*time.Second)
+	n.w.logf("node %d stands still until %s", n.index, n.stillUntil)
+}
+
+// awake runs f now, or when the process goes on.
+func (n *node) awake(f func()) {
+	if wait := n.stillUntil - n.w.now; wait > 0 {
+		n.w.after(wait, func() { n.awake(f) })
+		return
+	}
+	f()
+}
+
 // request carries a client's message to the node and the answers, of which
 // there may be several or none, back.
 func (n *node) request(r request, answer func(protocol.Message, map[string]string)) {
-	n.w.deliver(r.once, func() {
-		if !n.up {
+	n.w.deliver(r.once, func() { n.awake(func() { n.take(r, answer) }) })
+}
+
+// take hands a request that has arrived to the coordinator.
+func (n *node) take(r request, answer func(protocol.Message, map[string]string)) {
+	if !n.up {
+		return
+	}
+	life := n.life
+	n.requests++
+	id := n.requests
+	n.unanswered[id] = r.message
+	n.coordinator.Handle(r.from, r.message, n.mutant.head(r.head), func(m protocol.Message, head map[string]string) {
+		if n.life != life {
 			return
 		}
-		life := n.life
-		n.requests++
-		id := n.requests
-		n.unanswered[id] = r.message
-		n.coordinator.Handle(r.from, r.message, n.mutant.head(r.head), func(m protocol.Message, head map[string]string) {
-			if n.life != life {
-				return
-			}
-			if _, open := n.unanswered[id]; !open {
-				n.w.violate("answers", "node %d answers %T%+v twice", n.index, r.message, r.message)
-			}
-			delete(n.unanswered, id)
-			m = n.mutant.answer(m, head)
-			n.w.logf("node %d answers %T%+v with %+v", n.index, r.message, r.message, m)
-			n.w.truth.answered(r, m)
-			n.w.deliver(true, func() { answer(m, head) })
-		})
+		if _, open := n.unanswered[id]; !open {
+			n.w.violate("answers", "node %d answers %T%+v twice", n.index, r.message, r.message)
+		}
+		delete(n.unanswered, id)
+		m = n.mutant.answer(m, head)
+		n.w.logf("node %d answers %T%+v with %+v", n.index, r.message, r.message, m)
+		n.w.truth.answered(r, m)
+		n.w.deliver(true, func() { answer(m, head) })
 	})
 }
 
@@ -212,6 +235,9 @@ func (s *distantStore) arrives() error {
 // returns tells whether the answer gets back.
 func (s *distantStore) returns() error {
 	w := s.n.w
+	if s.n.life == s.life && w.chance(w.plan.Standstill) {
+		s.n.standStill()
+	}
 	w.park()
 	switch {
 	case s.n.life != s.life:
@@ -295,10 +321,12 @@ func (d *dispatcher) Send(resourceID, _ string, _ bool, order protocol.Message,
 	w.truth.ordered(order)
 	open := true
 	finish := func(m protocol.Message, err error) {
-		if open && n.life == d.life {
-			open = false
-			done(m, err)
-		}
+		n.awake(func() {
+			if open && n.life == d.life {
+				open = false
+				done(m, err)
+			}
+		})
 	}
 	w.after(timeout, func() { finish(nil, errNoAnswer) })
 	order, forged := n.mutant.order(order)
@@ -307,13 +335,20 @@ func (d *dispatcher) Send(resourceID, _ string, _ bool, order protocol.Message,
 		return
 	}
 	p := w.participant(resourceID)
-	w.deliver(false, func() {
+	carryOut := func() {
 		if p == nil || !p.running() {
 			return
 		}
 		m := p.obey(order)
 		w.logf("%s answers %+v", resourceID, m)
 		w.deliver(false, func() { finish(m, nil) })
+	}
+	w.deliver(false, func() {
+		if w.chance(w.plan.SlowOrder) {
+			w.after(w.between(100*time.Millisecond, 2*answerTimeout), carryOut)
+			return
+		}
+		carryOut()
 	})
 }
 

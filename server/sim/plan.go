@@ -18,17 +18,29 @@ type plan struct {
 	// Probabilities per call of the store: it is slow, it fails with the
 	// outcome unknown, it refuses.
 	SlowStore, StoreFails, StoreRefuses float64
+	// Probability that a node stands still after a call of the store, as under
+	// SIGSTOP, and goes on seconds later.
+	Standstill float64
 	// Probability that a resource manager answers an order with nonsense.
 	Nonsense float64
+	// Probability that a resource manager takes long over an order: longer
+	// than it is waited for, perhaps.
+	SlowOrder float64
 	// Mean times between crashes of a node and of a resource manager, and
 	// between jumps of a node's clock; 0 means none.
 	NodeCrash, ParticipantCrash, ClockJump time.Duration
 	// ForeignWrite is the mean time between writes to a row by somebody outside
 	// of all global transactions; 0 means none.
 	ForeignWrite time.Duration
+	// Retention is how long a finished transaction answers with its outcome.
+	Retention time.Duration
 	// MaxSkew is how far a node's clock may be off.
 	MaxSkew time.Duration
 }
+
+// shortRetention is longer than a client retries, and short enough to pass
+// within a run.
+const shortRetention = 20 * time.Second
 
 func newPlan(rng *rand.Rand) plan {
 	oneOf := func(values ...float64) float64 { return values[rng.IntN(len(values))] }
@@ -48,12 +60,15 @@ func newPlan(rng *rand.Rand) plan {
 		SlowStore:    oneOf(0, 0, 0.01, 0.05),
 		StoreFails:   oneOf(0, 0, 0.01, 0.03),
 		StoreRefuses: oneOf(0, 0, 0.02),
+		Standstill:   oneOf(0, 0, 0, 0.01),
 		Nonsense:     oneOf(0, 0, 0.05, 0.2),
+		SlowOrder:    oneOf(0, 0, 0.05, 0.4),
 
 		NodeCrash:        every(0, 0, 15*time.Second, 5*time.Second),
 		ParticipantCrash: every(0, 0, 15*time.Second, 5*time.Second),
 		ClockJump:        every(0, 3*time.Second),
 		ForeignWrite:     every(0, 0, 0, 2*time.Second),
+		Retention:        every(3*time.Minute, 3*time.Minute, shortRetention),
 		MaxSkew:          every(0, 0, 500*time.Millisecond, 5*time.Second),
 	}
 }

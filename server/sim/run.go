@@ -55,6 +55,12 @@ func Run(seed uint64, o Options) Report {
 		w.transactions = append(w.transactions, t)
 		w.after(w.between(0, w.plan.Trouble), t.begin)
 	}
+	if w.plan.Retention == shortRetention {
+		// Tombstones expire only while somebody goes on deciding.
+		w.every(2*time.Second, func() {
+			w.after(2*shortRetention, func() { w.transactions = append(w.transactions, beginAnother(w)) })
+		})
+	}
 	w.scheduleFaults()
 	w.runUntil(w.plan.Trouble)
 	w.calm()
@@ -121,7 +127,7 @@ func (w *world) calm() {
 // atRest tells whether every transaction has ended, and every client.
 func (w *world) atRest() bool {
 	for _, t := range w.transactions {
-		if !t.over {
+		if !t.over || t.late > 0 {
 			return false
 		}
 	}

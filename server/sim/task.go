@@ -33,6 +33,10 @@ func (n *node) step(t *task) {
 	if t.done {
 		return
 	}
+	if wait := n.stillUntil - n.w.now; wait > 0 && !t.dead {
+		n.w.after(wait, func() { n.step(t) })
+		return
+	}
 	n.w.running = t
 	_, more := t.next()
 	n.w.running = nil

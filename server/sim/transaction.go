@@ -23,6 +23,8 @@ type transaction struct {
 	xid   string
 	// over: the client has nothing left to do.
 	over bool
+	// late counts the requests that it will repeat after a long while.
+	late int
 }
 
 // step is one call of a service.
@@ -33,7 +35,7 @@ type step struct {
 }
 
 func newTransaction(w *world, number int) *transaction {
-	t := &transaction{w: w, number: number, qiao: w.rng.IntN(2) == 0, saga: w.rng.IntN(10) == 0}
+	t := &transaction{w: w, number: number, qiao: w.rng.IntN(2) == 0, saga: w.rng.IntN(8) == 0}
 	for range w.rng.IntN(2) + 1 {
 		amount := w.rng.Int64N(50) + 1
 		t.steps = append(t.steps, t.step(-amount), t.step(amount))
@@ -44,6 +46,13 @@ func newTransaction(w *world, number int) *transaction {
 	case n < 19:
 		t.wants = rollback
 	}
+	return t
+}
+
+// beginAnother is a transaction that begins now.
+func beginAnother(w *world) *transaction {
+	t := newTransaction(w, len(w.transactions))
+	t.begin()
 	return t
 }
 
@@ -129,7 +138,14 @@ func (t *transaction) decide(d decision) {
 
 func (t *transaction) ask(m protocol.Message, d decision) {
 	t.w.truth.ask(t.xid, d)
-	t.w.call(call{request: request{from: t.caller(), message: m}, tries: 3}, func(protocol.Message) { t.over = true })
+	c := call{request: request{from: t.caller(), message: m}, tries: 3}
+	t.w.call(c, func(protocol.Message) { t.over = true })
+	if t.w.chance(0.15) { // the answer was lost on the way to a client who comes back
+		t.late++
+		t.w.after(t.w.between(time.Second, 4*shortRetention), func() {
+			t.w.call(c, func(protocol.Message) { t.late-- })
+		})
+	}
 }
 
 // call is a request that is repeated while no answer comes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/server/txn"
@@ -31,6 +32,8 @@ type truth struct {
 	records map[string]*record
 	// ids are all that were ever stored, with the XID they belong to.
 	ids map[int64]string
+	// clock is the latest that a Batch was decided at: the time of the store.
+	clock int64
 }
 
 // record is what became of one transaction.
@@ -40,6 +43,12 @@ type record struct {
 	// asked: a client wanted this decision; was: it was durable once, which for
 	// all but sagas means that it is.
 	asked, was [3]bool
+	// reported: a saga's client told this end itself.
+	reported [3]bool
+	// finishedAt is the store's time of the last Batch, movedAt the world's of
+	// the latest.
+	finishedAt int64
+	movedAt    time.Duration
 	// branches are all that were ever registered.
 	branches map[int64]storage.Branch
 }
@@ -99,16 +108,23 @@ func (t *truth) applied(b *storage.Batch) {
 		t.w.violate("I11", "%s: was %s, became %s without an operator", b.XID, before.Global.Status, txn.Status(&after))
 	}
 	r.state = after
+	r.movedAt = t.w.now
+	t.clock = max(t.clock, b.At)
+	if b.Finish != nil {
+		r.finishedAt = b.At
+	}
 	for _, branch := range b.Add {
 		t.added(r, b, branch)
 	}
 	t.decided(r, b)
+	t.checkBranches(r, b, &before)
 	for i := range before.Branches {
 		if branch := before.Branches[i]; after.Branch(branch.ID) == nil {
 			t.removed(r, b, &branch)
 		}
 	}
 	t.checkLocks(r, &before)
+	t.checkRows(r, &before)
 }
 
 func (t *truth) used(id int64, xid string) {
@@ -217,10 +233,19 @@ func (t *truth) ordered(order protocol.Message) {
 	case *protocol.BranchRollback:
 		xid, d = m.XID, rollback
 	}
-	if r := t.records[xid]; r == nil || !r.was[d] {
+	r := t.records[xid]
+	if r == nil || !r.was[d] {
 		t.w.violate("I2", "%s: ordered to %s, which is not durable", xid, d)
+		return
+	}
+	if age := t.w.now - r.movedAt; age > orderLife && t.w.plan.MaxSkew == 0 {
+		t.w.violate("orders", "%s: ordered to %s %s after anything was decided", xid, d, age)
 	}
 }
+
+// orderLife is how long an order may take to leave: as long as its answer is
+// awaited, and a place in the queue.
+const orderLife = 5*time.Second + time.Millisecond
 
 // answered checks an answer as it leaves a node.
 func (t *truth) answered(r request, answer protocol.Message) {
@@ -244,6 +269,10 @@ func (t *truth) answered(r request, answer protocol.Message) {
 		xid := r.message.(*protocol.GlobalRollback).XID
 		t.remembered(xid, m.TxResult, m.Status)
 		t.claimed(xid, m.Status)
+	case *protocol.GlobalLockQueryResult:
+		if m.Code == protocol.ResultSuccess {
+			t.answeredLockable(r.message.(*protocol.GlobalLockQuery), m.Lockable)
+		}
 	case *protocol.GlobalStatusResult:
 		xid := r.message.(*protocol.GlobalStatusRequest).XID
 		t.remembered(xid, m.TxResult, m.Status)
@@ -252,9 +281,13 @@ func (t *truth) answered(r request, answer protocol.Message) {
 }
 
 // remembered checks that nobody is told Finished, which is what an unknown
-// transaction answers, of one that is on record: no run outlasts the retention.
+// transaction answers, of one that is on record and within its retention.
 func (t *truth) remembered(xid string, result protocol.TxResult, s protocol.GlobalStatus) {
-	if r := t.records[xid]; s == protocol.StatusFinished && result.Code == protocol.ResultSuccess && r != nil {
+	r := t.records[xid]
+	if s != protocol.StatusFinished || result.Code != protocol.ResultSuccess || r == nil {
+		return
+	}
+	if !r.state.Finished() || t.clock < r.finishedAt+t.w.plan.Retention.Milliseconds() {
 		t.w.violate("I10", "%s is %s, a client was told that nobody knows it", xid, txn.Status(&r.state))
 	}
 }

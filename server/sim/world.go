@@ -29,6 +29,7 @@ type world struct {
 	faulty bool
 
 	truth *truth
+	saga  *sagaApp
 	nodes []*node
 	// services take part in transactions; participants are they and the
 	// application that drives sagas.
@@ -65,7 +66,8 @@ func newWorld(seed uint64, o Options) *world {
 	for i := range w.plan.Actions {
 		w.services = append(w.services, newTCC(w, i))
 	}
-	w.participants = append(slices.Clone(w.services), newSagaApp(w))
+	w.saga = newSagaApp(w)
+	w.participants = append(slices.Clone(w.services), w.saga)
 	return w
 }
 
