@@ -1,12 +1,13 @@
 # The verbs of the tree. Each does what its line says, on a machine with Go only.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz sim faults bench docs clean
+.PHONY: help build demo test race lint fuzz sim mutants faults bench docs clean
 
 # Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
 # make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
 FUZZTIME ?= 10s
 SIM ?=
+MUTANTS ?=
 DEMO ?=
 BENCH ?=
 
@@ -34,6 +35,9 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 sim: ## the coordinator in a simulated world of crashes and loss, over many seeds
 	go test -count=1 -v ./server/sim $(SIM)
+
+mutants: ## mistakes in copies of our own source: each must be caught; MUTANTS='row locks' tries those with these words
+	go run ./internal/mutants $(if $(MUTANTS),"$(MUTANTS)")
 
 faults: ## processes and databases killed and stopped at every step of a transaction, many times
 	go test -race -count=1 -v -timeout 60m ./internal/faults -long
