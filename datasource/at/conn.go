@@ -16,8 +16,10 @@ type conn struct {
 	res   *Resource
 	// tx is the local transaction that is open, nil when none is.
 	tx *localTx
-	// statements of ours, and of the application's texts, in global transactions.
+	// statements are those of texts, AT's own and the application's, that were
+	// executed in global transactions; parsed is what the latter say.
 	statements statements
+	parsed     recent[*sqlparse.Statement]
 	// broken: the connection could not be put back into a clean state and must
 	// leave the pool.
 	broken bool
@@ -53,7 +55,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if global == "" {
 		return execText(ctx, c.inner, query, args)
 	}
-	st, err := sqlparse.Parse(c.res.cfg.Dialect, query)
+	st, err := c.parse(query)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if global == "" {
 		return queryText(ctx, c.inner, query, args)
 	}
-	st, err := sqlparse.Parse(c.res.cfg.Dialect, query)
+	st, err := c.parse(query)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +105,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	s := &stmt{conn: c, query: query}
 	text := query
 	if global != "" {
-		if s.parsed, err = sqlparse.Parse(c.res.cfg.Dialect, query); err != nil {
+		if s.parsed, err = c.parse(query); err != nil {
 			return nil, err
 		}
 		text = actual(s.parsed, query)

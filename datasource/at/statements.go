@@ -6,66 +6,78 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/qiao-tx/qiao/datasource/sqlparse"
 )
 
-// Limits of the statements that a connection keeps. MySQL bounds the prepared
-// statements of all its connections together (max_prepared_stmt_count).
+// Limits of what a connection remembers of the texts that it executes. MySQL
+// bounds the prepared statements of all its connections together
+// (max_prepared_stmt_count).
 const (
-	maxStatements = 32
-	// maxStatementText leaves out statements over many rows: their texts differ
-	// with the number of rows and seldom come again.
-	maxStatementText = 4096
+	maxTexts = 32
+	// maxTextSize leaves out statements over many rows: their texts differ with
+	// the number of rows and seldom come again.
+	maxTextSize = 4096
 )
+
+// recent holds something about each of the texts used last, the latest at the
+// end.
+type recent[V any] []recentText[V]
+
+type recentText[V any] struct {
+	text  string
+	value V
+}
+
+// take removes and returns what is held about a text.
+func (r *recent[V]) take(text string) (value V, found bool) {
+	i := slices.IndexFunc(*r, func(t recentText[V]) bool { return t.text == text })
+	if i < 0 {
+		return value, false
+	}
+	value = (*r)[i].value
+	*r = slices.Delete(*r, i, i+1)
+	return value, true
+}
+
+// keep takes a value in and returns the one that has no room, if any: the one
+// used longest ago, or value itself.
+func (r *recent[V]) keep(text string, value V) (out V, full bool) {
+	if len(text) > maxTextSize {
+		return value, true
+	}
+	if full = len(*r) == maxTexts; full {
+		out = (*r)[0].value
+		*r = slices.Delete(*r, 0, 1)
+	}
+	*r = append(*r, recentText[V]{text, value})
+	return out, full
+}
 
 // statements are prepared statements that a connection keeps: preparing costs a
 // round trip, and the same images and undo records are wanted again and again.
-// The one used last is at the end.
-type statements []keptStatement
+type statements struct{ recent[driver.Stmt] }
 
-type keptStatement struct {
-	query string
-	stmt  driver.Stmt
-}
-
-// take removes the statement of a text; nil when none is kept. Its user gives
-// it back with keep, or closes it when it failed.
-func (s *statements) take(query string) driver.Stmt {
-	i := slices.IndexFunc(*s, func(k keptStatement) bool { return k.query == query })
-	if i < 0 {
-		return nil
-	}
-	stmt := (*s)[i].stmt
-	*s = slices.Delete(*s, i, i+1)
-	return stmt
-}
-
-// keep keeps a statement and closes another one if there are too many. The
-// errors of Close are those of a connection that is gone, which its next use
-// will tell.
+// keep gives back a statement after its use, unless it failed. The errors of
+// Close are those of a connection that is gone, which its next use will tell.
 func (s *statements) keep(query string, stmt driver.Stmt) {
-	if len(query) > maxStatementText {
-		_ = stmt.Close()
-		return
+	if out, full := s.recent.keep(query, stmt); full {
+		_ = out.Close()
 	}
-	if len(*s) == maxStatements {
-		_ = (*s)[0].stmt.Close()
-		*s = slices.Delete(*s, 0, 1)
-	}
-	*s = append(*s, keptStatement{query, stmt})
 }
 
 func (s *statements) close() {
-	for _, k := range *s {
-		_ = k.stmt.Close()
+	for _, t := range s.recent {
+		_ = t.value.Close()
 	}
-	*s = nil
+	s.recent = nil
 }
 
 // follow closes the statements if the application's own may change what they
 // mean: with USE or SET, a text names another table, or reads otherwise. What
 // is not known to be harmless counts as such.
 func (s *statements) follow(query string) {
-	if len(*s) > 0 && !leavesSession(query) {
+	if len(s.recent) > 0 && !leavesSession(query) {
 		s.close()
 	}
 }
@@ -84,6 +96,19 @@ func leavesSession(query string) bool {
 		}
 	}
 	return false
+}
+
+// parse is sqlparse.Parse, once for a text that comes again.
+func (c *conn) parse(query string) (*sqlparse.Statement, error) {
+	st, known := c.parsed.take(query)
+	if !known {
+		var err error
+		if st, err = sqlparse.Parse(c.res.cfg.Dialect, query); err != nil {
+			return nil, err
+		}
+	}
+	c.parsed.keep(query, st)
+	return st, nil
 }
 
 // execInner executes on the wrapped connection, through a kept statement where
@@ -130,7 +155,7 @@ func (c *conn) queryInner(ctx context.Context, query string, args []driver.Named
 
 // prepared is the kept statement of a text, or a new one.
 func (c *conn) prepared(ctx context.Context, query string) (driver.Stmt, error) {
-	if s := c.statements.take(query); s != nil {
+	if s, kept := c.statements.take(query); kept {
 		return s, nil
 	}
 	return prepareConn(ctx, c.inner, query)

@@ -67,7 +67,7 @@ func (s *stmt) judge(ctx context.Context) (global string, err error) {
 	if global, err = s.conn.judge(ctx, s.query); err != nil || global == "" || s.parsed != nil {
 		return global, err
 	}
-	s.parsed, err = sqlparse.Parse(s.conn.res.cfg.Dialect, s.query)
+	s.parsed, err = s.conn.parse(s.query)
 	return global, err
 }
 
