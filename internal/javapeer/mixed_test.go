@@ -21,6 +21,7 @@ import (
 	"github.com/qiao-tx/qiao/client"
 	qiaohttp "github.com/qiao-tx/qiao/client/http"
 	"github.com/qiao-tx/qiao/datasource"
+	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 	"github.com/qiao-tx/qiao/protocol/xid"
@@ -39,9 +40,10 @@ type mixed struct {
 
 const javaDB = "shared"
 
-func startMixed(t *testing.T) *mixed {
+func startMixed(t *testing.T, server testenv.MySQLServer) *mixed {
 	m := &mixed{tc: startCoordinator(t)}
-	url, dsn, plain := databaseOfBoth(t)
+	dsn := server.Database(t)
+	url, plain := database(t, dsn)
 	m.plain = plain
 	m.java = Start(t, m.tc.address, "java-service")
 	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": url})
@@ -61,7 +63,13 @@ func startGo(t *testing.T, address, dsn string) (*client.Client, *sql.DB) {
 }
 
 func TestGoAndJavaTogether(t *testing.T) {
-	m := startMixed(t)
+	for _, server := range testenv.MySQLServers() {
+		t.Run(server.Name, func(t *testing.T) { testTogether(t, server) })
+	}
+}
+
+func testTogether(t *testing.T, server testenv.MySQLServer) {
+	m := startMixed(t, server)
 	t.Run("begun by Go", m.testBegunByGo)
 	t.Run("begun by Java", m.testBegunByJava)
 	t.Run("one row, two languages", m.testConflict)

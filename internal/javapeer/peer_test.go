@@ -22,7 +22,9 @@ func TestUnmodifiedJavaClient(t *testing.T) {
 	java := Start(t, tc.address, "java-peer")
 	t.Run("begin and decide without branches", func(t *testing.T) { testNoBranches(t, java) })
 	t.Run("TCC", func(t *testing.T) { testTCC(t, java) })
-	t.Run("AT restores rows", func(t *testing.T) { testAT(t, java) })
+	for _, server := range testenv.MySQLServers() {
+		t.Run("AT restores rows on "+server.Name, func(t *testing.T) { testAT(t, java, server) })
+	}
 	t.Run("TCC with the fence", func(t *testing.T) { testFence(t, java) })
 	t.Run("a saga ends by its report", func(t *testing.T) { testSagaReport(t, java) })
 	t.Run("the time-out rolls back", func(t *testing.T) { testTimeout(t, java) })
@@ -63,16 +65,9 @@ func testTCC(t *testing.T, java *Peer) {
 	}, java.Must(Command{"op": "events"}).Events, "cancelled in the reverse order")
 }
 
-// database makes a MariaDB database with the tables of AT and of the fence, and
+// database makes the tables of AT and of the fence in a new database, and
 // returns its JDBC URL with credentials and a handle without any transaction.
-func database(t *testing.T) (url string, db *sql.DB) {
-	url, _, db = databaseOfBoth(t)
-	return url, db
-}
-
-// databaseOfBoth is database that also returns the DSN for a Go service.
-func databaseOfBoth(t *testing.T) (url, dsn string, db *sql.DB) {
-	dsn = testenv.MariaDB(t)
+func database(t *testing.T, dsn string) (url string, db *sql.DB) {
 	cfg, err := mysql.ParseDSN(dsn)
 	require.NoError(t, err)
 	cfg.MultiStatements = true
@@ -94,7 +89,7 @@ CREATE TABLE account (id BIGINT PRIMARY KEY AUTO_INCREMENT, owner VARCHAR(20), m
 INSERT INTO account (owner, money) VALUES ('ann', 100), ('bob', 100);`)
 	require.NoError(t, err)
 	return fmt.Sprintf("jdbc:mysql://%s/%s?user=%s&password=%s&useSSL=false&allowPublicKeyRetrieval=true",
-		cfg.Addr, cfg.DBName, cfg.User, cfg.Passwd), dsn, db
+		cfg.Addr, cfg.DBName, cfg.User, cfg.Passwd), db
 }
 
 func accounts(t *testing.T, db *sql.DB) map[string]int {
@@ -123,20 +118,21 @@ var transfer = []string{
 	"INSERT INTO account (owner, money) VALUES ('cid', 1)",
 }
 
-func testAT(t *testing.T, java *Peer) {
-	url, db := database(t)
-	java.Must(Command{"op": "datasource", "name": "at", "url": url})
+func testAT(t *testing.T, java *Peer, server testenv.MySQLServer) {
+	url, db := database(t, server.Database(t))
+	source := "at-" + server.Name
+	java.Must(Command{"op": "datasource", "name": source, "url": url})
 
 	x := begin(java)
-	java.Must(Command{"op": "sql", "xid": x, "datasource": "at", "statements": transfer})
+	java.Must(Command{"op": "sql", "xid": x, "datasource": source, "statements": transfer})
 	assert.Equal(t, "Rollbacked", java.Must(Command{"op": "rollback", "xid": x}).Status)
 	assert.Equal(t, map[string]int{"ann": 100, "bob": 100}, accounts(t, db))
 	assert.Zero(t, undoRows(t, db))
 
 	x = begin(java)
-	java.Must(Command{"op": "sql", "xid": x, "datasource": "at", "statements": transfer})
+	java.Must(Command{"op": "sql", "xid": x, "datasource": source, "statements": transfer})
 	other := begin(java)
-	conflict := java.Do(Command{"op": "sql", "xid": other, "datasource": "at", "statements": transfer[:1]})
+	conflict := java.Do(Command{"op": "sql", "xid": other, "datasource": source, "statements": transfer[:1]})
 	assert.Contains(t, conflict.Error, "LockConflict", "the rows belong to %s", x)
 	assert.Equal(t, "Rollbacked", java.Must(Command{"op": "rollback", "xid": other}).Status)
 	assert.Equal(t, "Committed", java.Must(Command{"op": "commit", "xid": x}).Status)
@@ -146,7 +142,7 @@ func testAT(t *testing.T, java *Peer) {
 }
 
 func testFence(t *testing.T, java *Peer) {
-	url, db := database(t)
+	url, db := database(t, testenv.MariaDB(t))
 	java.Must(Command{"op": "resource", "name": "fenced", "fence": url})
 	java.Must(Command{"op": "events"})
 	x := begin(java)
