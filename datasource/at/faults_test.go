@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -210,8 +211,9 @@ func TestTheDriversAbilitiesStay(t *testing.T) {
 // statement. Such a change has no image, so it must not be committed.
 func TestRowsThatMoveAreNoticed(t *testing.T) {
 	for name, c := range map[string]struct{ statement, move string }{
-		"update": {"UPDATE stock SET note = 'big' WHERE n >= 20", "INSERT INTO stock VALUES (9, 90, 'new')"},
-		"delete": {"DELETE FROM stock WHERE n >= 20", "INSERT INTO stock VALUES (9, 90, 'new')"},
+		"update":                         {"UPDATE stock SET note = 'big' WHERE n >= 20", "INSERT INTO stock VALUES (9, 90, 'new')"},
+		"update beside a row that stays": {"UPDATE stock SET note = 'b' WHERE n >= 20", "INSERT INTO stock VALUES (9, 90, 'new')"},
+		"delete":                         {"DELETE FROM stock WHERE n >= 20", "INSERT INTO stock VALUES (9, 90, 'new')"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var f *faulty
@@ -233,6 +235,20 @@ func TestRowsThatMoveAreNoticed(t *testing.T) {
 				assert.Equal(t, "1|10|a\n2|20|b\n3|30|<nil>\n9|90|new\n", e.dump(allStock))
 				e.clean("stock")
 			})
+		})
+	}
+}
+
+// Rows that stay as they are count as found, or do not count: either is right.
+func TestUpdatesWithoutEffectAreNotTakenForMoves(t *testing.T) {
+	for _, found := range []bool{false, true} {
+		onMySQL(t, settings{dsn: func(c *mysql.Config) { c.ClientFoundRows = found }}, stock, func(t *testing.T, e *env) {
+			before := e.dump(allStock)
+			ctx, x := e.global()
+			e.exec(ctx, "UPDATE stock SET note = 'b' WHERE n >= 20")
+			e.exec(ctx, "UPDATE stock SET note = 'b' WHERE n >= 20")
+			e.tc.rollback(x)
+			assert.Equal(t, before, e.dump(allStock))
 		})
 	}
 }

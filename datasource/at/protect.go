@@ -71,8 +71,36 @@ func (t *localTx) recordChange(ctx context.Context, table *schema.Table, kind sq
 		if len(e.After.Rows) != len(before.Rows) {
 			return fmt.Errorf("%w: table %s: %d rows before, %d after", ErrRowsMoved, table.Name, len(before.Rows), len(e.After.Rows))
 		}
+		if err := t.seeWhatChanged(ctx, table, e, keys[:1], affected); err != nil {
+			return err
+		}
 	}
 	return t.record(table, e)
+}
+
+// seeWhatChanged refuses an UPDATE that changed more rows than the images show
+// as changed: beside an imaged row that stayed as it was there is room in the
+// count for one that was not imaged.
+func (t *localTx) seeWhatChanged(ctx context.Context, table *schema.Table, e undo.Entry, one [][]any, affected int64) error {
+	if !t.conn.res.db.rowLocks {
+		return nil // nobody else writes the file meanwhile
+	}
+	changed, err := image.Changed(table, e.Before, e.After)
+	if err != nil || affected <= int64(changed) {
+		return err
+	}
+	// MySQL counts the rows that an UPDATE found if the client asked for that
+	// (clientFoundRows), else those it changed. Which, an UPDATE without effect tells.
+	where, args := image.WhereKeys(t.dialect(), table, one)
+	key := t.dialect().Quote(table.PrimaryKey[0])
+	found, err := t.session().Exec(ctx, "UPDATE "+t.dialect().Quote(table.Name)+" SET "+key+" = "+key+" WHERE "+where, args...)
+	if err != nil {
+		return fmt.Errorf("table %s: find out how rows are counted: %w", table.Name, err)
+	}
+	if found == 0 {
+		return fmt.Errorf("%w: table %s: %d rows changed, %d of the imaged ones did", ErrRowsMoved, table.Name, affected, changed)
+	}
+	return nil
 }
 
 // record keeps what a statement did until the transaction commits. The table's

@@ -64,6 +64,30 @@ func Diff(t *schema.Table, expected, found Image) (*Difference, error) {
 	return nil, nil
 }
 
+// Changed counts the rows of before that are missing from after or differ
+// there. The error says that an image lacks its key.
+func Changed(t *schema.Table, before, after Image) (int, error) {
+	byKey := make(map[string]Row, len(after.Rows))
+	for _, row := range after.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return 0, err
+		}
+		byKey[identity(key)] = row
+	}
+	n := 0
+	for _, row := range before.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return 0, err
+		}
+		if now, ok := byKey[identity(key)]; !ok || diffRow("", "", row, now) != nil {
+			n++
+		}
+	}
+	return n, nil
+}
+
 func diffRow(table, key string, want, got Row) *Difference {
 	for _, w := range want {
 		g, ok := got.Field(w.Name)
