@@ -367,6 +367,48 @@ func TestASlowResourceDelaysNoOther(t *testing.T) {
 	slow.Wait()
 }
 
+// TestARepeatedOrderRunsOnce: a coordinator that loses patience, or comes back,
+// repeats an order that still runs. The one run answers the last request.
+func TestARepeatedOrderRunsOnce(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	started, release := make(chan struct{}, 100), make(chan struct{})
+	require.NoError(t, c.RM().RegisterResource(t.Context(), &resource{id: "db", finish: func(context.Context, rm.Branch) error {
+		started <- struct{}{}
+		<-release
+		return nil
+	}}))
+	commit := &protocol.BranchCommit{BranchOrder: protocol.BranchOrder{XID: "h:1:2", BranchID: 3, ResourceID: "db"}}
+	impatient, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	for range 10 {
+		asking.Go(func() {
+			_, err := tc.connection().Call(impatient, commit, nil)
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+	}
+	<-started
+	// An order that is answered now shows that the others have had time to run.
+	require.NoError(t, c.RM().RegisterResource(t.Context(), &resource{id: "other"}))
+	_, err := tc.connection().Call(t.Context(), &protocol.BranchCommit{BranchOrder: protocol.BranchOrder{ResourceID: "other"}}, nil)
+	require.NoError(t, err)
+	cancel()
+	asking.Wait()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := tc.connection().Call(t.Context(), commit, nil)
+		answered <- err
+	}()
+	_, err = tc.connection().Call(t.Context(), &protocol.BranchCommit{BranchOrder: protocol.BranchOrder{ResourceID: "other"}}, nil)
+	require.NoError(t, err)
+	require.Empty(t, started, "it runs more than once at a time")
+	close(release)
+	require.NoError(t, <-answered)
+
+	_, err = tc.connection().Call(t.Context(), commit, nil)
+	require.NoError(t, err, "when it is done it may be repeated")
+}
+
 func TestCloseWaitsForOrders(t *testing.T) {
 	tc := startTC(t)
 	c := open(t, client.Config{}, tc)
