@@ -176,11 +176,15 @@ var statuses = map[string][]string{
 // settle waits until nothing is left of any transaction, and then audits.
 func (b *bank) settle(t *testing.T) {
 	t.Helper()
-	var left string
-	require.Eventually(t, func() bool {
-		left = b.leftovers()
-		return left == ""
-	}, patience, 20*time.Millisecond, "not every transaction ends")
+	deadline := time.Now().Add(patience)
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for left := b.leftovers(); left != ""; left = b.leftovers() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not every transaction ends: %s", left)
+		}
+		<-ticker.C
+	}
 	b.audit(t)
 }
 
