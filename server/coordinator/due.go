@@ -50,6 +50,18 @@ func (d *dueLoop) await(resource, x string) {
 	}
 }
 
+// forget is for a transaction that waits for no resource any more.
+func (d *dueLoop) forget(x string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for resource, set := range d.absent {
+		delete(set, x)
+		if len(set) == 0 {
+			delete(d.absent, resource)
+		}
+	}
+}
+
 // ResourceUp tells that a channel for the resource was registered: what waits
 // for it is tried again at once.
 func (c *Coordinator) ResourceUp(resourceID string) {

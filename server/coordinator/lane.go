@@ -310,6 +310,7 @@ func (c *Coordinator) settle(x string, status protocol.GlobalStatus) {
 
 func (c *Coordinator) ended(x string, e txn.Ended) {
 	c.settle(x, e.Status)
+	c.due.forget(x)
 	c.stats.ended(e.Status)
 	if e.Evidence != "" {
 		c.cfg.Logger.Error("global transaction waits for an operator",
