@@ -36,7 +36,7 @@ func (c Codec) Decode(context string, content []byte) (Record, error) {
 		return Record{}, err
 	}
 	r := Record{XID: w.XID, BranchID: w.BranchID}
-	for i, s := range w.Logs.items {
+	for i, s := range w.Logs.items() {
 		e, err := c.entry(s)
 		if err != nil {
 			return Record{}, fmt.Errorf("statement %d: %w", i+1, err)
@@ -138,12 +138,12 @@ func (c Codec) image(w wireImage) (image.Image, error) {
 		return image.Image{}, err
 	}
 	img := image.Image{Table: w.Table}
-	for _, wr := range w.Rows.items {
+	for _, wr := range w.Rows.items() {
 		if err := wantClass(wr.Class, "sql.struct.Row"); err != nil {
 			return image.Image{}, err
 		}
-		row := make(image.Row, len(wr.Fields.items))
-		for i, wf := range wr.Fields.items {
+		row := make(image.Row, len(wr.Fields.items()))
+		for i, wf := range wr.Fields.items() {
 			if err := wantClass(wf.Class, "sql.struct.Field"); err != nil {
 				return image.Image{}, err
 			}

@@ -12,6 +12,7 @@ import (
 // is ErrUnwritable.
 func (c Codec) Encode(r Record) ([]byte, error) {
 	w := wireRecord{Class: classPrefix + "undo.BranchUndoLog", XID: r.XID, BranchID: r.BranchID}
+	var statements []wireStatement
 	for _, e := range r.Entries {
 		s := wireStatement{Class: classPrefix + "undo.SQLUndoLog", Table: e.Table}
 		for name, kind := range kinds {
@@ -29,8 +30,9 @@ func (c Codec) Encode(r Record) ([]byte, error) {
 		if s.After, err = c.wireImage(e.After); err != nil {
 			return nil, err
 		}
-		w.Logs.items = append(w.Logs.items, s)
+		statements = append(statements, s)
 	}
+	w.Logs = listOf(statements)
 	content, err := marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnwritable, err)
@@ -46,8 +48,10 @@ func (c Codec) wireImage(img image.Image) (wireImage, error) {
 	if len(img.Rows) == 0 {
 		w.Class = classEmpty
 	}
+	var rows []wireRow
 	for _, row := range img.Rows {
 		wr := wireRow{Class: classPrefix + "sql.struct.Row"}
+		var fields []wireField
 		for _, f := range row {
 			value, err := c.encodeValue(f.Type, f.Value)
 			if err != nil {
@@ -57,10 +61,12 @@ func (c Codec) wireImage(img image.Image) (wireImage, error) {
 			if f.Key {
 				wf.KeyType = keyPrimary
 			}
-			wr.Fields.items = append(wr.Fields.items, wf)
+			fields = append(fields, wf)
 		}
-		w.Rows.items = append(w.Rows.items, wr)
+		wr.Fields = listOf(fields)
+		rows = append(rows, wr)
 	}
+	w.Rows = listOf(rows)
 	return w, nil
 }
 

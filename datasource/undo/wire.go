@@ -56,8 +56,22 @@ var kinds = map[string]sqlparse.Kind{
 	"DELETE": sqlparse.Delete,
 }
 
-// list is a Java list.
-type list[T any] struct{ items []T }
+// list is a Java list: the name of its class and a []T. Its Go type is what
+// encoding/json writes as such by itself; a MarshalJSON would have every level
+// of a record written, checked and copied again for each level above it.
+type list[T any] [2]any
+
+func listOf[T any](items []T) list[T] {
+	if items == nil {
+		items = []T{} // null is not a list
+	}
+	return list[T]{classList, items}
+}
+
+func (l list[T]) items() []T {
+	items, _ := l[1].([]T)
+	return items
+}
 
 var errList = errors.New(`a list must be written ["java.util.ArrayList", […]]`)
 
@@ -76,13 +90,10 @@ func (l *list[T]) UnmarshalJSON(data []byte) error {
 	if class != classList {
 		return errList
 	}
-	return json.Unmarshal(parts[1], &l.items)
-}
-
-func (l list[T]) MarshalJSON() ([]byte, error) {
-	items := l.items
-	if items == nil {
-		items = []T{}
+	var items []T
+	if err := json.Unmarshal(parts[1], &items); err != nil {
+		return err
 	}
-	return marshal([]any{classList, items})
+	*l = listOf(items)
+	return nil
 }
