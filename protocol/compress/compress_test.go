@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -81,11 +82,11 @@ func TestWhatIsPackedIsExpanded(t *testing.T) {
 func TestAPoolServesManyAtOnce(t *testing.T) {
 	var pool compress.Pool
 	var work sync.WaitGroup
-	for i := range 8 {
+	for i := range 4 {
 		body := bytes.Repeat([]byte{byte(i)}, 1000*(i+1))
 		work.Go(func() {
 			var buf []byte
-			for range 50 {
+			for range 10 {
 				for id := range names {
 					packed, err := pool.Append(nil, id, body)
 					assert.NoError(t, err)
@@ -205,12 +206,19 @@ func TestWhatExpandRefuses(t *testing.T) {
 		{"zstd, longer than it says", compress.Zstd, endless(128<<10, 100), compress.ErrDamaged, ""},
 		{"zstd, shorter than it says", compress.Zstd, endless(256<<10, 1), compress.ErrDamaged, ""},
 		{"zstd, two frames", compress.Zstd, append(z(10), z(10)...), compress.ErrDamaged, ""},
+		{"zstd, a second frame that boasts", compress.Zstd, append(z(10), endless(limit, 0)...), compress.ErrDamaged, ""},
 		{"zstd, a frame to skip", compress.Zstd, []byte{0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7}, compress.ErrDamaged, "does not say its size"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			_, err := pool.Expand(nil, c.id, c.packed, limit)
+			runtime.ReadMemStats(&after)
 			require.ErrorIs(t, err, c.want)
 			assert.ErrorContains(t, err, c.says)
+			// What is refused for its size must not have cost it: the longest
+			// body that is expanded here has 128 KiB, a compressor under 1 MiB.
+			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20))
 		})
 	}
 }

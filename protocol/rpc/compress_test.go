@@ -89,7 +89,11 @@ func TestABombClosesTheConnection(t *testing.T) {
 		require.Less(t, len(bomb), 1000)
 		_, err := b.Write(bomb)
 		require.NoError(t, err)
-		c.Wait()
+		select {
+		case <-c.Done():
+		case <-testContext(t).Done():
+			t.Fatal("the bomb went off")
+		}
 		require.ErrorIs(t, c.Err(), compress.ErrTooLarge)
 	}
 }
