@@ -42,7 +42,12 @@ is one JSON object; figures that the server does not publish are null.`,
   qiao bench --conflict 0.1          # a tenth of the transactions meet on hot rows
   qiao bench --bare --concurrency 256`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := positiveFlags(cmd, "branches", "concurrency", "connections", "duration"); err != nil {
+				return err
+			}
+			return f.run(cmd)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.options.Target, "target", "127.0.0.1:8091", "the coordinator's `host:port`")

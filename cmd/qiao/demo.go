@@ -29,6 +29,9 @@ At the end it compares every answer, account and shelf. The last line is
   qiao demo --mysql 'root:secret@tcp(127.0.0.1:3306)/'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := positiveFlags(cmd, "orders", "concurrency"); err != nil {
+				return err
+			}
 			cfg.Out = cmd.OutOrStdout()
 			cfg.Command = []string{childCommand}
 			return demo.Run(cmd.Context(), cfg)

@@ -96,3 +96,15 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 	return usageError{fmt.Errorf("%s takes no arguments, got %q (see %q)", cmd.CommandPath(), args[0], cmd.CommandPath()+" --help")}
 }
+
+// positiveFlags refuses a zero that was given for one of the flags, where the
+// work would take it for "the default".
+func positiveFlags(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		flag := cmd.Flags().Lookup(name)
+		if flag.Changed && (flag.Value.String() == "0" || flag.Value.String() == "0s") {
+			return usageError{fmt.Errorf("--%s %s: want more than 0; leave the flag out for the default, %s", name, flag.Value, flag.DefValue)}
+		}
+	}
+	return nil
+}

@@ -26,6 +26,8 @@ func TestExitCodeTellsUsageFromFailure(t *testing.T) {
 		{"help", []string{"--help"}, 0},
 		{"unknown command", []string{"sevrer"}, exitUsage},
 		{"unknown flag", []string{"--lisen", "x"}, exitUsage},
+		{"nothing to do for bench", []string{"bench", "--duration", "0s"}, exitUsage},
+		{"nobody for demo", []string{"demo", "--concurrency", "0"}, exitUsage},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			require.Equal(t, test.want, run(test.args))

@@ -55,8 +55,8 @@ func advertisedAddress(advertise string, listening net.Addr, cards func() ([]net
 		if err != nil {
 			host, ownPort = strings.Trim(advertise, "[]"), port
 		}
-		if n, err := strconv.ParseUint(ownPort, 10, 16); err != nil || n == 0 || host == "" || strings.ContainsAny(host, " \t\r\n/@,;#^") {
-			return "", fmt.Errorf("advertise %q: want a host name or address, with or without a port", advertise)
+		if n, err := strconv.ParseUint(ownPort, 10, 16); err != nil || n == 0 || !reachableHost(host) {
+			return "", fmt.Errorf("advertise %q: want a host name or address that clients can reach, with or without a port", advertise)
 		}
 		address = net.JoinHostPort(host, ownPort)
 	}
@@ -65,6 +65,15 @@ func advertisedAddress(advertise string, listening net.Addr, cards func() ([]net
 			address, n, xid.MaxLen)
 	}
 	return address, nil
+}
+
+// reachableHost tells whether clients may find a server under host: an address
+// of one machine, or what looks like a name.
+func reachableHost(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsUnspecified() && !ip.IsMulticast()
+	}
+	return host != "" && !strings.ContainsAny(host, " \t\r\n/@,;#^:[]")
 }
 
 // firstAddress is the first address that other machines may know, IPv4 before

@@ -41,6 +41,8 @@ func TestAdvertisedAddress(t *testing.T) {
 		{"cards unknown", "", "0.0.0.0:8091", broken, "", "netlink is down"},
 		{"no host", ":8091", "0.0.0.0:8091", none, "", "want a host name"},
 		{"no port number", "tc:http", "0.0.0.0:8091", none, "", "want a host name"},
+		{"two ports", "bad:host:1", "0.0.0.0:8091", none, "", "want a host name"},
+		{"a wildcard", "0.0.0.0", "0.0.0.0:8091", none, "", "clients can reach"},
 		{"a URL", "http://tc", "0.0.0.0:8091", none, "", "want a host name"},
 		{"39 bytes are as long as may be", strings.Repeat("a", 39), "0.0.0.0:8091", none, strings.Repeat("a", 39) + ":8091", ""},
 		{"40 are too long", strings.Repeat("a", 40), "0.0.0.0:8091", none, "", "up to 65 bytes, and XA allows 64"},

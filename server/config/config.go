@@ -130,6 +130,9 @@ func (c *Config) Validate() error {
 	} {
 		bad(d.value < time.Millisecond, "%s %v: want at least 1ms", d.key, d.value)
 	}
+	const shortest = 100 * time.Millisecond
+	bad(c.AnswerTimeout >= time.Millisecond && c.AnswerTimeout < shortest,
+		"answer-timeout %v: want at least %v; a number without a unit is milliseconds", c.AnswerTimeout, shortest)
 	bad(c.RetryMax < c.RetryAfter, "retry-max %v is below retry-after %v", c.RetryMax, c.RetryAfter)
 	return errors.Join(errs...)
 }

@@ -106,6 +106,7 @@ func TestMistakes(t *testing.T) {
 		{"twice under two names", "answer-timeout: 1s\ntransport.rpcTcRequestTimeout: 2000", nil, nil, []string{":2:", "line 1 sets it already"}},
 		{"no number", "max-requests: many", nil, nil, []string{":1:", "max-requests", "no whole number"}},
 		{"no duration", "drain-timeout: soon", nil, nil, []string{"no duration such as 1m30s"}},
+		{"duration without its unit", "answer-timeout: 5", nil, nil, []string{"answer-timeout 5ms", "without a unit is milliseconds"}},
 		{"duration out of range", "drain-timeout: 99999999999999999", nil, nil, []string{"out of range"}},
 		{"no bool", "insecure-listen: perhaps", nil, nil, []string{"neither true nor false"}},
 		{"list", "listen:\n- a\n- b", nil, nil, []string{"line 2", "lists"}},

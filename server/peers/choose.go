@@ -52,7 +52,8 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 	defer r.mu.RUnlock()
 	hosts := r.resources[resourceID]
 	if h := hosts[wanted]; h != nil {
-		if c := h.channels[address.Port()]; c != nil {
+		// A new process may have the port of one that is gone.
+		if c := h.channels[address.Port()]; c != nil && c.serves(resourceID) {
 			return c
 		}
 	}

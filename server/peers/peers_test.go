@@ -180,6 +180,16 @@ func TestReconnectFromTheSamePort(t *testing.T) {
 	require.Same(t, again, w.choose("db", "app:10.0.0.1:1001", false))
 }
 
+// A process that took over the port of a dead one, but not its resource, is no
+// better than any other.
+func TestNewProcessOnTheOldPort(t *testing.T) {
+	w := newWorld()
+	w.rm(t, "app", "10.0.0.1:1001", "db").Close()
+	w.rm(t, "app", "10.0.0.1:1001", "other")
+	twin := w.rm(t, "app", "10.0.0.1:1002", "db")
+	require.Same(t, twin, w.choose("db", "app:10.0.0.1:1001", false))
+}
+
 func TestAnotherApplicationOnTheSameChannel(t *testing.T) {
 	w := newWorld()
 	c := w.rm(t, "app", "10.0.0.1:1001", "db")
