@@ -124,6 +124,9 @@ const maxMoves = 100
 // until the store answers.
 func (c *Coordinator) decide(x string, known *storage.State, calls []call) *storage.State {
 	ctx := context.Background()
+	if _, ok := calls[0].event.(txn.Begin); ok && known == nil {
+		known = &storage.State{XID: x} // its XID is new, or the store says that it moved
+	}
 	for range maxMoves {
 		if known == nil {
 			loaded, err := c.cfg.Store.Load(ctx, x)
