@@ -10,6 +10,7 @@ SIM ?=
 MUTANTS ?=
 DEMO ?=
 BENCH ?=
+KILLS ?= 4000
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ mutants: ## mistakes in copies of our own source: each must be caught; MUTANTS='
 
 faults: ## processes and databases killed and stopped at every step of a transaction, many times
 	go test -race -count=1 -v -timeout 60m ./internal/faults -long
+
+kills: ## kill -9 of a process that writes to the store, KILLS times; what it acknowledged must be there
+	go test -count=1 -timeout 2h -v ./storage/raft -run Killed -args -kills $(KILLS)
 
 bench: build ## the server's speed at 1, 64 and 256 callers beside the ceiling of this machine
 	@script/bench $(BENCH)

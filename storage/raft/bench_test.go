@@ -21,7 +21,7 @@ import (
 func BenchmarkApply(b *testing.B) {
 	for _, callers := range []int{1, 64, 256, 1024} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s := open(b, small(b.TempDir()))
+			s := open(b, Config{Dir: b.TempDir(), ReserveBytes: -1})
 			var ids, left atomic.Int64
 			left.Store(int64(b.N))
 			latencies := make([][]time.Duration, callers)

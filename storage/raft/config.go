@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -23,6 +24,9 @@ type Config struct {
 	// is 256 MiB: two segments of the log and a snapshot. Negative means none.
 	ReserveBytes int64
 
+	// electionTimeout is Raft's. With one node nobody else can be leader: it only
+	// delays the start. The default is 50 ms.
+	electionTimeout time.Duration
 	// segmentBytes is the size of the log's segments; 0 is raft-wal's 64 MiB.
 	segmentBytes int
 	// wrapFiles and wrapMeta put a test's faults under the log.
@@ -33,6 +37,7 @@ type Config struct {
 const (
 	defaultSnapshotBytes = 256 << 20
 	defaultReserveBytes  = 256 << 20
+	defaultElection      = 50 * time.Millisecond
 )
 
 func (c Config) withDefaults() (Config, error) {
@@ -47,6 +52,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ReserveBytes == 0 {
 		c.ReserveBytes = defaultReserveBytes
+	}
+	if c.electionTimeout == 0 {
+		c.electionTimeout = defaultElection
 	}
 	return c, nil
 }

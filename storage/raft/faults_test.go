@@ -1,10 +1,20 @@
 package raft
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
 	"sync"
+	"syscall"
+	"testing"
 
 	"github.com/hashicorp/raft-wal/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/qiao-tx/qiao/storage"
 )
 
 // diskFaults fails one operation of the log's files or metadata, and only that
@@ -117,4 +127,108 @@ func (m faultyMeta) SetStable(key, value []byte) error {
 		return err
 	}
 	return m.MetaStore.SetStable(key, value)
+}
+
+// requireTransactions checks that transactions 1 to n are there, and at most
+// extra more.
+func requireTransactions(t *testing.T, s *Store, n, extra int64) {
+	for id := range n {
+		state, err := s.Load(context.Background(), begin(id+1).XID)
+		require.NoError(t, err)
+		require.True(t, state.Exists(), "transaction %d", id+1)
+	}
+	require.GreaterOrEqual(t, n+extra, s.Stats().Globals)
+}
+
+// Each operation of the disk fails once, at each of its first occurrences: while
+// the store opens, while it appends, while it begins a new segment. The store
+// stops, and what it had acknowledged is there when the disk works again.
+func TestEveryDiskOperationFails(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for operation, occurrences := range map[string]int{
+		"create": 3, "write": 12, "sync": 12, "commit": 4, "set": 4, "read": 1,
+	} {
+		for n := range occurrences {
+			for _, fault := range []*diskFaults{
+				{operation: operation, countdown: n, err: syscall.EIO},
+				{operation: operation, countdown: n, err: syscall.ENOSPC, half: true},
+			} {
+				config := small(t.TempDir())
+				config.segmentBytes = 1 << 10
+				fault.under(&config)
+				acknowledged := int64(0)
+				s, err := Open(config)
+				if err == nil {
+					for err == nil && acknowledged < 100 {
+						if err = s.Apply(ctx, begin(acknowledged+1)); err == nil {
+							acknowledged++
+						}
+					}
+					require.Error(t, err, "%s %d never came", operation, n)
+					<-s.Failed()
+					require.ErrorIs(t, s.Err(), fault.err)
+					refused := s.Apply(ctx, begin(acknowledged+2))
+					require.ErrorIs(t, refused, storage.ErrUnavailable)
+					require.ErrorIs(t, refused, fault.err)
+					_ = s.Close()
+				}
+				require.ErrorContains(t, err, fault.err.Error(), "%s %d", operation, n)
+
+				s = open(t, small(config.Dir))
+				requireTransactions(t, s, acknowledged, 1)
+				require.NoError(t, s.Apply(ctx, begin(acknowledged+2)))
+				require.NoError(t, s.Close())
+			}
+		}
+	}
+}
+
+// The same flips as in the log, through the whole start: a store with segments,
+// metadata and snapshots.
+func TestFlippedBitsInADirectory(t *testing.T) {
+	t.Parallel()
+	const before, after = 60, 40
+	config := small(t.TempDir())
+	config.segmentBytes = 4 << 10
+	s := open(t, config)
+	for id := int64(1); id <= before+after; id++ {
+		require.NoError(t, s.Apply(context.Background(), begin(id)))
+		if id == before/2 || id == before {
+			require.NoError(t, s.raft.Snapshot().Error())
+		}
+	}
+	require.NoError(t, s.Close())
+	files := contentsOf(t, config.Dir)
+	random := rand.New(rand.NewPCG(4, 4))
+	outcomes := make(map[string]int)
+	for _, name := range files.names() {
+		if dir := filepath.Dir(name); dir == "." {
+			continue // TestDamagedIdentity; the lock and the form are compared whole
+		}
+		for range 25 {
+			at := random.IntN(len(files[name]))
+			flipped := bytes.Clone(files[name])
+			flipped[at] ^= 1 << random.IntN(8)
+			files.with(name, flipped).put(t, config.Dir)
+			var said bytes.Buffer
+			config.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			s, err := Open(config)
+			if err != nil {
+				require.ErrorIs(t, err, ErrDamaged, "%s, byte %d", name, at)
+				outcomes["found"]++
+				continue
+			}
+			if bytes.Contains(said.Bytes(), []byte("was cut")) {
+				outcomes["cut"]++
+				requireTransactions(t, s, before+after-1, 1)
+			} else {
+				outcomes["harmless"]++
+				requireTransactions(t, s, before+after, 0)
+			}
+			require.NoError(t, s.Close())
+		}
+	}
+	t.Logf("%v", outcomes)
+	require.Greater(t, outcomes["found"], outcomes["harmless"])
 }

@@ -17,7 +17,8 @@ type latch struct {
 	failed chan struct{}
 	cause  error // set before failed is closed
 	// ended is closed when the store shuts down.
-	ended chan struct{}
+	ended   chan struct{}
+	endOnce sync.Once
 }
 
 func newLatch() *latch {
@@ -33,6 +34,9 @@ func (l *latch) fail(err error) error {
 	<-l.failed
 	return l.cause
 }
+
+// end lets go whoever waits for the store to shut down. It may be called again.
+func (l *latch) end() { l.endOnce.Do(func() { close(l.ended) }) }
 
 // err returns the first storage error, or nil.
 func (l *latch) err() error {
@@ -56,7 +60,7 @@ func (l *latch) write(operation func() error) error {
 }
 
 // latchedLogs is a log store behind the latch. Reads go on after a failure, so
-// that what was acknowledged can still be applied.
+// that what was acknowledged can still be applied; Raft panics when one fails.
 type latchedLogs struct {
 	hraft.LogStore
 	latch *latch

@@ -138,6 +138,10 @@ func (s *logScan) tail(info types.SegmentInfo, state types.PersistentState, meta
 			return err
 		}
 	}
+	// A process that was killed may have left what was read in the page cache.
+	if err := f.file.Sync(); err != nil {
+		return wrap("make the end of the log durable", err)
+	}
 	if indexAt != 0 {
 		return finishRotation(state, next-1, uint64(indexAt), meta)
 	}

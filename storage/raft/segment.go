@@ -263,8 +263,4 @@ func (f *segmentFile) zero(from, to int64) error {
 	return nil
 }
 
-// close makes what was read durable, as a process that was killed may have left
-// it in the page cache, and closes the file.
-func (f *segmentFile) close() error {
-	return wrap("close segment "+f.name, errors.Join(f.file.Sync(), f.file.Close()))
-}
+func (f *segmentFile) close() error { return wrap("close segment "+f.name, f.file.Close()) }

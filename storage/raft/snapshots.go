@@ -54,7 +54,7 @@ func describes(meta *hraft.SnapshotMeta, s snapshotName, nodeID string) bool {
 		return server.ID == hraft.ServerID(nodeID) && server.Suffrage == hraft.Voter
 	}
 	return meta.ID == s.name && meta.Term == s.term && meta.Index == s.index &&
-		meta.ConfigurationIndex <= meta.Index && slices.ContainsFunc(meta.Configuration.Servers, votes)
+		meta.ConfigurationIndex > 0 && meta.ConfigurationIndex <= meta.Index && slices.ContainsFunc(meta.Configuration.Servers, votes)
 }
 
 // snapshotName is term, index and time, joined by dashes.

@@ -93,7 +93,7 @@ func (s *Store) start(config Config) error {
 		state: s.state, latch: s.latch,
 		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
 	}
-	if err := s.startRaft(logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{snapshots, s.latch}); err != nil {
+	if err := s.startRaft(config.electionTimeout, logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{snapshots, s.latch}); err != nil {
 		return err
 	}
 	s.snapshots.Go(func() { s.takeSnapshots(fsm.snapshotDue) })
@@ -130,9 +130,6 @@ func (s *Store) openLog(config Config, chain *chain, logger hclogAdapter) error 
 }
 
 const (
-	// With one node nobody else can be leader: the timeouts only delay the
-	// start.
-	electionTimeout = 50 * time.Millisecond
 	// leaderTimeout bounds the wait for our own election.
 	leaderTimeout = 30 * time.Second
 	// trailingLogs is what stays of the log after a snapshot: enough to tell
@@ -142,9 +139,9 @@ const (
 	never = 365 * 24 * time.Hour
 )
 
-func (s *Store) startRaft(logger hclogAdapter, fsm *machine, logs hraft.LogStore, snapshots hraft.SnapshotStore) error {
+func (s *Store) startRaft(electionTimeout time.Duration, logger hclogAdapter, fsm *machine, logs hraft.LogStore, snapshots hraft.SnapshotStore) error {
 	id := hraft.ServerID(s.dir.identity.NodeID)
-	address, transport := hraft.NewInmemTransport(hraft.ServerAddress(id))
+	_, transport := hraft.NewInmemTransport(hraft.ServerAddress(id))
 	config := hraft.DefaultConfig()
 	config.LocalID = id
 	config.Logger = logger
@@ -156,21 +153,55 @@ func (s *Store) startRaft(logger hclogAdapter, fsm *machine, logs hraft.LogStore
 	config.TrailingLogs = trailingLogs
 	config.SnapshotInterval = never // takeSnapshots goes by bytes
 
-	known, err := hraft.HasExistingState(logs, s.log, snapshots)
-	if err != nil {
-		return wrap("look for an existing log", err)
+	if err := s.begin(config, logs, snapshots, transport); err != nil {
+		return wrap("begin the log", errors.Join(err, s.latch.err()))
 	}
-	if !known {
-		self := hraft.Configuration{Servers: []hraft.Server{{ID: id, Address: address}}}
-		if err := hraft.BootstrapCluster(config, logs, s.log, snapshots, transport, self); err != nil {
-			return wrap("begin the log", err)
-		}
+	// A term that cannot be written would keep Raft waiting for the end before it
+	// has begun.
+	var err error
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		defer func() {
+			if cause := recover(); cause != nil { // of an entry that it cannot read
+				err = fmt.Errorf("%v", cause)
+			}
+		}()
+		s.raft, err = hraft.NewRaft(config, fsm, logs, latchedStable{s.log, s.latch}, snapshots, transport)
+	}()
+	select {
+	case <-started:
+	case <-s.latch.failed:
+		s.latch.end()
+		<-started
 	}
-	s.raft, err = hraft.NewRaft(config, fsm, logs, latchedStable{s.log, s.latch}, snapshots, transport)
-	if err != nil {
-		return wrap("start Raft", errors.Join(err, s.latch.err()))
+	if err = errors.Join(err, s.latch.err()); err != nil {
+		return wrap("start Raft", err)
 	}
 	return s.catchUp()
+}
+
+// begin writes the first entry of a new log, which makes this node its only
+// member. Raft sets its term first: a crash in between leaves a term and no log,
+// which Raft would take for a member that waits for a leader.
+func (s *Store) begin(config *hraft.Config, logs hraft.LogStore, snapshots hraft.SnapshotStore, transport hraft.Transport) error {
+	last, err := logs.LastIndex()
+	if err != nil || last > 0 {
+		return err
+	}
+	currentTerm := []byte("CurrentTerm")
+	term, err := s.log.GetUint64(currentTerm)
+	if err != nil {
+		return err
+	}
+	if term > 1 {
+		return fmt.Errorf("%w: the log is empty, though its term is %d already", ErrDamaged, term)
+	}
+	if err := s.log.SetUint64(currentTerm, 0); err != nil {
+		return err
+	}
+	self := hraft.Configuration{Servers: []hraft.Server{{ID: config.LocalID, Address: transport.LocalAddr()}}}
+	return hraft.BootstrapCluster(config, logs, s.log, snapshots, transport, self)
 }
 
 // catchUp waits until the node leads and the log is applied.
@@ -302,7 +333,7 @@ func (s *Store) close() error {
 	if s.raft != nil {
 		shutdown = s.raft.Shutdown()
 	}
-	close(s.latch.ended)
+	s.latch.end()
 	if shutdown != nil {
 		err = shutdown.Error()
 	}

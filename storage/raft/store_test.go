@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -24,9 +25,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// small is a configuration for tests: no reserve, so that a full disk of the
-// machine is not the test's business.
-func small(dir string) Config { return Config{Dir: dir, ReserveBytes: -1} }
+// small is a configuration for tests: segments that are soon full, no waiting
+// for an election, and no reserve, so that a full disk of the machine is not the
+// test's business.
+func small(dir string) Config {
+	return Config{Dir: dir, ReserveBytes: -1, segmentBytes: 16 << 10, electionTimeout: 5 * time.Millisecond}
+}
 
 func open(t testing.TB, config Config) *Store {
 	t.Helper()
