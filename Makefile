@@ -1,7 +1,7 @@
 # The verbs of the tree. Each does what its line says, on a machine with Go only.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz sim mutants faults bench docs clean
+.PHONY: help build demo test race lint fuzz sim mutants faults kills bench docs clean
 
 # Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
 # make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
