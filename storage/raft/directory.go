@@ -61,7 +61,12 @@ func openDirectory(path string) (*directory, error) {
 func (d *directory) logPath() string { return filepath.Join(d.path, logDir) }
 
 // close releases the lock.
-func (d *directory) close() error { return wrap("release the data directory", d.lock.Close()) }
+// close gives the lock back by itself, before the file: a child that another
+// goroutine is just starting has a copy of the file until it runs its program.
+func (d *directory) close() error {
+	unlock := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN)
+	return wrap("release the data directory", errors.Join(unlock, d.lock.Close()))
+}
 
 func checkPermissions(path string) error {
 	info, err := os.Stat(path)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -73,4 +74,18 @@ func TestIdentityStaysAndEpochsCount(t *testing.T) {
 		require.Equal(t, first.NodeID, id.NodeID)
 		require.Equal(t, first.WorkerID, id.WorkerID)
 	}
+}
+
+// While a child process starts it has a copy of every open file, the lock's too.
+func TestClosedDirectoryIsFreeWhileAChildStarts(t *testing.T) {
+	path := t.TempDir()
+	d, err := openDirectory(path)
+	require.NoError(t, err)
+	copied, err := syscall.Dup(int(d.lock.Fd()))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, syscall.Close(copied)) }()
+	require.NoError(t, d.close())
+	again, err := openDirectory(path)
+	require.NoError(t, err)
+	require.NoError(t, again.close())
 }
