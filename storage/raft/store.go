@@ -103,7 +103,7 @@ func (s *Store) start(config Config) error {
 
 // openLog scans the log and opens it.
 func (s *Store) openLog(config Config, chain *chain, logger hclogAdapter) error {
-	var files types.VFS = walfs.New()
+	var files types.VFS = dataFiles{walfs.New()}
 	if config.wrapFiles != nil {
 		files = config.wrapFiles(files)
 	}
