@@ -21,9 +21,9 @@ const (
 // emptyNames say nothing about what they hold.
 var emptyNames = []string{"util", "utils", "common", "base", "impl", "helper", "helpers", "types", "misc"}
 
-// machinePath finds paths that exist on one machine only. It is put together
-// here so that it does not find itself.
-var machinePath = regexp.MustCompile(`(?:^|[^\w.])(/(?:` + strings.Join([]string{`work/`, `tmp/qiao`, `root/`, `home/\w+/`}, "|") + `)|\.\./` + `shared/)`)
+// machinePath finds paths below somebody's home. It is put together so that it
+// does not find itself.
+var machinePath = regexp.MustCompile(`(?:^|[^\w.])(/(?:` + strings.Join([]string{`root/`, `home/\w+/`, `Users/\w+/`}, "|") + `))`)
 
 func (t *tally) checkText(name string, text []byte) {
 	if bytes.IndexByte(text, 0) >= 0 {
