@@ -28,7 +28,8 @@ type Store struct {
 	log       *wal.WAL
 	raft      *hraft.Raft
 	queue     *queue
-	requests  sync.Pool
+	requests  sync.Pool // of *request
+	underWay  underWay
 	disk      diskReserve
 	batches   atomic.Uint64
 	entries   atomic.Uint64
@@ -39,7 +40,7 @@ type Store struct {
 	closeErr error
 }
 
-var _ storage.Store = (*Store)(nil)
+var _ storage.Submitter = (*Store)(nil)
 
 // Open opens the store in config.Dir and returns when it has caught up with its
 // log. Errors name what is wrong and what to do; those about damaged data wrap
@@ -59,7 +60,7 @@ func Open(config Config) (*Store, error) {
 		state:    memory.New(),
 		latch:    newLatch(),
 		queue:    newQueue(),
-		requests: sync.Pool{New: newRequest},
+		requests: sync.Pool{New: func() any { return new(request) }},
 		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes},
 	}
 	if err := s.start(config); err != nil {
@@ -90,7 +91,7 @@ func (s *Store) start(config Config) error {
 	}
 	sealed := &sealedLogs{LogStore: s.log, lastIndex: chain.end.index, last: chain.end.checksum}
 	fsm := &machine{
-		state: s.state, latch: s.latch,
+		state: s.state, latch: s.latch, underWay: &s.underWay,
 		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
 	}
 	if err := s.startRaft(config.electionTimeout, logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{snapshots, s.latch}); err != nil {
@@ -252,17 +253,35 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
+	answered := make(chan error, 1) // the caller may have gone
+	if err := s.Submit(b, func(err error) { answered <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return unknown(ctx.Err())
+	}
+}
+
+// Submit implements storage.Submitter.
+func (s *Store) Submit(b *storage.Batch, done func(error)) error {
 	if err := s.latch.err(); err != nil {
 		return unavailable(err)
 	}
 	if (b.Revision == 0 || len(b.Add) > 0) && s.disk.low() {
 		return fmt.Errorf("%w: less than %d MiB are free in %s: make room or lower the reserve", storage.ErrFull, s.disk.reserve>>20, s.dir.path)
 	}
-	// What is refused anyway needs no entry. The state machine checks again.
-	if err := s.state.Check(b); err != nil {
-		return err
+	// A lock conflict is common and needs no entry. The state machine checks
+	// again, and refuses the rest.
+	if len(b.Add) > 0 {
+		if err := s.state.Check(b); err != nil {
+			return err
+		}
 	}
 	r := s.requests.Get().(*request)
+	r.batch, r.done = b, done
 	r.encoded = storage.AppendBatch(r.encoded[:0], b)
 	if len(r.encoded) > maxBatchBytes {
 		return fmt.Errorf("%w: %s: it takes %d bytes, at most %d are allowed", storage.ErrInvalidBatch, b.XID, len(r.encoded), maxBatchBytes)
@@ -270,18 +289,7 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if !s.queue.put(r) {
 		return storage.ErrClosed
 	}
-	if ctx.Done() == nil { // a plain receive costs half of a select
-		err := <-r.done
-		s.requests.Put(r)
-		return err
-	}
-	select {
-	case err := <-r.done:
-		s.requests.Put(r)
-		return err
-	case <-ctx.Done():
-		return unknown(ctx.Err())
-	}
+	return nil
 }
 
 // Load implements storage.Store.
