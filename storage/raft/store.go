@@ -61,7 +61,7 @@ func Open(config Config) (*Store, error) {
 		latch:    newLatch(),
 		queue:    newQueue(),
 		requests: sync.Pool{New: func() any { return new(request) }},
-		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes},
+		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes, log: config.Logger},
 	}
 	if err := s.start(config); err != nil {
 		if errors.Is(err, ErrDamaged) {
@@ -71,6 +71,7 @@ func Open(config Config) (*Store, error) {
 	}
 	config.Logger.Info("the store is open", "dir", config.Dir, "node", dir.identity.NodeID, "worker", dir.identity.WorkerID,
 		"epoch", dir.identity.Epoch, "transactions", s.Stats().Globals, "took", time.Since(began).Round(time.Millisecond))
+	s.disk.low() // says so now if it is, not with the first refusal
 	return s, nil
 }
 
