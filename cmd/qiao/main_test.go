@@ -24,6 +24,10 @@ func TestExitCodeTellsUsageFromFailure(t *testing.T) {
 	}{
 		{"no arguments print help", nil, 0},
 		{"help", []string{"--help"}, 0},
+		{"version", []string{"--version"}, 0},
+		{"help of a command", []string{"help", "bench"}, 0},
+		{"help of an unknown command", []string{"help", "bnch"}, exitUsage},
+		{"help of an unknown subcommand", []string{"help", "bench", "more"}, exitUsage},
 		{"unknown command", []string{"sevrer"}, exitUsage},
 		{"unknown flag", []string{"--lisen", "x"}, exitUsage},
 		{"nothing to do for bench", []string{"bench", "--duration", "0s"}, exitUsage},
