@@ -41,6 +41,9 @@ func run(args []string) int {
 	if err == nil {
 		return 0
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = context.Cause(ctx) // names the signal
+	}
 	fmt.Fprintf(os.Stderr, "qiao: %v\n", err)
 	if errors.As(err, new(usageError)) {
 		return exitUsage

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -37,4 +40,22 @@ func TestExitCodeTellsUsageFromFailure(t *testing.T) {
 			require.Equal(t, test.want, run(test.args))
 		})
 	}
+}
+
+// Who interrupts a command reads so, not of a context.
+func TestAnInterruptIsNamed(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "bench", "--target", silent.Addr().String())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	require.NoError(t, cmd.Start())
+	conn, err := silent.Accept()
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.Error(t, cmd.Wait())
+	require.Equal(t, exitFailed, cmd.ProcessState.ExitCode())
+	require.Equal(t, "qiao: interrupt signal received\n", stderr.String())
 }
