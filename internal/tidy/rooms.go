@@ -26,6 +26,7 @@ func Rooms() []Room {
 		{"protocol/compress", false, "compressors by id, with a cap on the decompressed size", nil},
 		{"protocol/rpc", false, "one connection over TCP: reader, coalescing writer, reply table, heartbeat",
 			[]string{"protocol/native", "protocol/compress", "protocol/frame"}},
+		{"protocol/wiretext", false, "a frame as a JSON object and back, byte for byte; as lines for people", []string{"protocol/rpc"}},
 
 		{"storage", pure, "what a coordinator remembers, Batch, State.Apply, the Store interface", []string{"protocol"}},
 		{"storage/memory", false, "the reference store, and the Raft state machine", []string{"storage"}},
