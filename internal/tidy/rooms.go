@@ -64,6 +64,8 @@ func Rooms() []Room {
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
+		{"internal/pcap", false, "the bytes of TCP connections out of captured packets", nil},
+		{"internal/wiretap", false, "the frames in streams of bytes; a proxy that hands out what passes", []string{"protocol/rpc"}},
 		{"internal/promtext", false, "reads what a server publishes for Prometheus", nil},
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},

@@ -45,13 +45,23 @@ type Translator struct {
 // within it. The error is an *rpc.FrameError.
 func (t *Translator) Cut(b []byte) (int, error) { return t.inspector.Cut(b) }
 
-// Decode reads b, exactly one frame. The error is an *rpc.FrameError.
-func (t *Translator) Decode(b []byte) (*Frame, error) {
+// Read reads b, exactly one frame, and leaves Raw out: for looking at. The error
+// is an *rpc.FrameError.
+func (t *Translator) Read(b []byte) (*Frame, error) {
 	h, m, err := t.inspector.Decode(b)
 	if err != nil {
 		return nil, err
 	}
-	f := frameOf(h, m)
+	return frameOf(h, m), nil
+}
+
+// Decode reads b, exactly one frame, so that Encode gives it back. The error is
+// an *rpc.FrameError.
+func (t *Translator) Decode(b []byte) (*Frame, error) {
+	f, err := t.Read(b)
+	if err != nil {
+		return nil, err
+	}
 	text, err := json.Marshal(f)
 	if err == nil {
 		t.again, err = t.Encode(t.again[:0], text)
