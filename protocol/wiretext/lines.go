@@ -45,7 +45,7 @@ func (f *Frame) Lines() []string {
 // title is the message's name with what is unusual about its frame.
 func (f *Frame) title() string {
 	notes := make([]string, 0, 4)
-	if f.Version != frame.Version {
+	if f.Version != usualVersion {
 		notes = append(notes, fmt.Sprintf("version %d", f.Version))
 	}
 	if f.MessageType == frame.OneWay {

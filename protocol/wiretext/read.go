@@ -18,6 +18,12 @@ import (
 	"github.com/qiao-tx/qiao/protocol/rpc"
 )
 
+// What Seata's frames nearly always are in: version 1 and the codec seata.
+const (
+	usualVersion = 1
+	usualCodec   = 1
+)
+
 // object is a JSON object as Encode understands it.
 type object struct {
 	header  rpc.Header
@@ -39,7 +45,7 @@ func parseObject(text []byte) (*object, error) {
 	if reason, ok := given["error"]; ok {
 		return nil, fmt.Errorf("this is no frame but an error: %s", reason)
 	}
-	o := &object{header: rpc.Header{Version: frame.Version, Codec: 1}}
+	o := &object{header: rpc.Header{Version: usualVersion, Codec: usualCodec}}
 	kind, err := parseType(given)
 	if err != nil {
 		return nil, err
