@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type Store struct {
 	dir       *directory
 	state     *memory.Store
 	latch     *latch
+	remover   *remover
 	log       *wal.WAL
 	raft      *hraft.Raft
 	queue     *queue
@@ -63,6 +65,8 @@ func Open(config Config) (*Store, error) {
 		requests: sync.Pool{New: func() any { return new(request) }},
 		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes, log: config.Logger},
 	}
+	s.remover = newRemover(s.latch)
+	s.remover.start()
 	if err := s.start(config); err != nil {
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w; restore the directory from a copy, or start with an empty one, which forgets all transactions", err)
@@ -95,7 +99,8 @@ func (s *Store) start(config Config) error {
 		state: s.state, latch: s.latch, underWay: &s.underWay,
 		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
 	}
-	if err := s.startRaft(config.electionTimeout, logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{snapshots, s.latch}); err != nil {
+	paced := pacedSnapshots{snapshots, filepath.Join(s.dir.path, snapshotsDir), s.remover, writeOut}
+	if err := s.startRaft(config.electionTimeout, logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{paced, s.latch}); err != nil {
 		return err
 	}
 	s.snapshots.Go(func() { s.takeSnapshots(fsm.snapshotDue) })
@@ -105,7 +110,7 @@ func (s *Store) start(config Config) error {
 
 // openLog scans the log and opens it.
 func (s *Store) openLog(config Config, chain *chain, logger hclogAdapter) error {
-	var files types.VFS = dataFiles{walfs.New()}
+	var files types.VFS = dataFiles{walfs.New(), s.remover}
 	if config.wrapFiles != nil {
 		files = config.wrapFiles(files)
 	}
@@ -350,6 +355,7 @@ func (s *Store) close() error {
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())
 	}
+	s.remover.close()
 	return errors.Join(err, s.state.Close(), s.dir.close())
 }
 
