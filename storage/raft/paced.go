@@ -16,8 +16,8 @@ const maxUnwritten = 1 << 20
 // whole snapshot at its end, and of the old one that it replaces.
 type pacedSnapshots struct {
 	hraft.SnapshotStore
-	path    string // the directory that has them
-	remover *remover
+	path     string // the directory that has them
+	remover  *remover
 	writeOut func(*os.File) error
 }
 
