@@ -93,8 +93,21 @@ func TestEveryWriteIsLatched(t *testing.T) {
 	l := newLatch()
 	require.ErrorIs(t, latchedLogs{disk, l}.GetLog(1, &hraft.Log{}), hraft.ErrLogNotFound)
 	require.NoError(t, l.err(), "an entry that is not there is no storage error")
-	require.ErrorIs(t, latchedLogs{disk, l}.GetLog(2, &hraft.Log{}), errDisk)
+}
+
+// An entry that cannot be read makes Raft panic: the read must not come back
+// before the store shuts down, and then with nothing to apply.
+func TestFailedReadWaitsForTheEnd(t *testing.T) {
+	l := newLatch()
+	var log hraft.Log
+	done := make(chan error)
+	go func() { done <- latchedLogs{&failingDisk{}, l}.GetLog(2, &log) }()
+	<-l.failed
 	require.ErrorIs(t, l.err(), errDisk)
+	require.Empty(t, done)
+	l.end()
+	require.NoError(t, <-done)
+	require.Equal(t, hraft.Log{Index: 2, Type: hraft.LogNoop}, log)
 }
 
 // failingDisk fails every operation, and has no log entry 1.

@@ -224,6 +224,16 @@ func (s *Store) catchUp() error {
 			return fmt.Errorf("this node did not become leader of its own log within %v: is the disk stalled?", leaderTimeout)
 		}
 	}
+	// A barrier behind a read that failed would never be answered.
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.raft.AppliedIndex() < s.raft.LastIndex() {
+		select {
+		case <-tick.C:
+		case <-s.latch.failed:
+			return s.latch.err()
+		}
+	}
 	err := s.raft.Barrier(0).Error()
 	if failed := s.latch.err(); failed != nil {
 		return failed
