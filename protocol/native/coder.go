@@ -183,7 +183,7 @@ func (c *coder) next() protocol.Message {
 	if c.err != nil {
 		return nil
 	}
-	m := newMessage(protocol.TypeCode(code))
+	m := protocol.New(protocol.TypeCode(code))
 	if m == nil {
 		c.fail(ErrUnknownType, "%d; is the peer newer than Seata %s?", code, protocol.SeataVersion)
 		return nil
