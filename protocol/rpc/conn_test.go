@@ -258,7 +258,7 @@ func TestForeignBytesCloseWithTheirCause(t *testing.T) {
 		{"an unknown message type", "dada0100000010001009010000000001", ErrMessageType, "9"},
 		{"protobuf", "dada0100000012001000020000000001 0000", ErrCodec, "codec 2 (protobuf); set seata.transport.serialization=seata"},
 		{"an unknown codec", "dada0100000012001000c80000000001 0000", ErrCodec, "codec 200 (unknown)"},
-		{"a compressor", "dada0100000012001000010200000001 0000", ErrCodec, "compressor 2 (zip); set seata.transport.compressor to none, gzip or zstd"},
+		{"a compressor", "dada0100000012001000010300000001 0000", ErrCodec, "compressor 3 (sevenz); set seata.transport.compressor to none, gzip, zip, bzip2, lz4, deflater or zstd"},
 		{"damaged gzip", "dada0100000012001000010100000001 0000", compress.ErrDamaged, "gzip"},
 		{"a body that ends early", "dada0100000013001000010000000005 000100", native.ErrTruncated, "message type GlobalBegin, request id 5, codec 1"},
 		{"no body", "dada0100000010001000010000000005", native.ErrTruncated, "message type 0"},
