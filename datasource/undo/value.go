@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/qiao-tx/qiao/datasource/image"
+	"github.com/qiao-tx/qiao/datasource/schema"
 )
 
 // Codec reads and writes undo records.
@@ -20,6 +21,12 @@ type Codec struct {
 	// writes a date as a moment in its own zone. Nil is UTC. Without Java
 	// writers any constant zone does.
 	Zone *time.Location
+	// Dialect is that of the database; MySQL's values are written so that Java
+	// restores even what it loses of its own records.
+	Dialect schema.Dialect
+	// Package is Java's package in the names of classes that are written:
+	// ApachePackage, which "" means, or IOPackage. Both are read.
+	Package string
 }
 
 // Java classes of values.
@@ -89,7 +96,7 @@ func (c Codec) encodeValue(jdbcType int, v any) (json.RawMessage, error) {
 	case image.Decimal:
 		return encodeDecimal(string(v))
 	case image.Time:
-		if t, err := time.Parse(time.TimeOnly, string(v)); err == nil && t.Format(time.TimeOnly) == string(v) {
+		if isTimeOfDay(string(v)) {
 			return typed(classSQLTime, string(v))
 		}
 		return marshal(string(v))
@@ -103,6 +110,13 @@ func (c Codec) encodeValue(jdbcType int, v any) (json.RawMessage, error) {
 		return c.encodeMoment(classTimestamp, string(v))
 	}
 	return nil, fmt.Errorf("a %T has no Java form", v)
+}
+
+// isTimeOfDay tells of a TIME that java.sql.Time can be: of one day, without a
+// fraction.
+func isTimeOfDay(s string) bool {
+	t, err := time.Parse(time.TimeOnly, s)
+	return err == nil && t.Format(time.TimeOnly) == s
 }
 
 func typed(class string, v any) (json.RawMessage, error) { return marshal([]any{class, v}) }
@@ -154,22 +168,34 @@ func encodeDecimal(s string) (json.RawMessage, error) {
 }
 
 func (c Codec) encodeDate(s string) (json.RawMessage, error) {
-	t, err := time.ParseInLocation(dateLayout, s, c.zone())
-	if err != nil || t.Format(dateLayout) != s || beforeGregory(t) {
+	t, ok := c.date(s)
+	if !ok {
 		return marshal(s)
 	}
 	return typed(classSQLDate, t.UnixMilli())
 }
 
 func (c Codec) encodeMoment(class, s string) (json.RawMessage, error) {
-	t, err := time.ParseInLocation(dateTimeLayout, s, c.zone())
-	if err != nil || t.Format(dateTimeLayout) != s || beforeGregory(t) {
+	t, ok := c.moment(s)
+	switch {
+	case !ok:
 		return marshal(s)
-	}
-	if t.Nanosecond()%int(time.Millisecond) == 0 {
+	case t.Nanosecond()%int(time.Millisecond) == 0:
 		return typed(class, t.UnixMilli())
 	}
 	return typed(class, []int64{t.UnixMilli(), int64(t.Nanosecond())})
+}
+
+// date is the moment at which Java's date begins; not ok for one that Java's
+// calendar does not have.
+func (c Codec) date(s string) (t time.Time, ok bool) { return c.parse(dateLayout, s) }
+
+// moment is a DATETIME in Java's zone; not ok for one that its clocks skip.
+func (c Codec) moment(s string) (t time.Time, ok bool) { return c.parse(dateTimeLayout, s) }
+
+func (c Codec) parse(layout, s string) (t time.Time, ok bool) {
+	t, err := time.ParseInLocation(layout, s, c.zone())
+	return t, err == nil && t.Format(layout) == s && !beforeGregory(t)
 }
 
 // beforeGregory tells of dates that java.sql's classes take for Julian ones.
@@ -277,12 +303,12 @@ func decodeBig(class string, raw json.RawMessage) (any, error) {
 }
 
 func (c Codec) decodeTemporal(class string, raw json.RawMessage) (any, error) {
-	if class == classSQLTime {
+	if class == classSQLTime && len(raw) > 0 && raw[0] == '"' {
 		text, err := decodeAs[string](raw)
 		return image.Time(text), err
 	}
 	switch class {
-	case classSQLDate, classTimestamp, classDateTime:
+	case classSQLDate, classSQLTime, classTimestamp, classDateTime:
 	default:
 		return nil, fmt.Errorf("%w: a value of class %q", ErrForeign, class)
 	}
@@ -293,6 +319,8 @@ func (c Codec) decodeTemporal(class string, raw json.RawMessage) (any, error) {
 	switch class {
 	case classSQLDate:
 		return image.Date(t.Format(dateLayout)), nil
+	case classSQLTime:
+		return image.Time(t.Format("15:04:05.999999999")), nil
 	case classTimestamp:
 		return image.Timestamp(t.Format(dateTimeLayout)), nil
 	}
