@@ -5,6 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,8 +48,64 @@ func TestJavaRecordsComeBack(t *testing.T) {
 	}
 }
 
-// generic is JSON with its numbers as text.
+// capturedColumn is a record that Java wrote for a type of column.
+type capturedColumn struct {
+	Column string `json:"column"`
+	Zone   string `json:"zone"`
+	Record string `json:"rollback_info"`
+}
+
+func capturedColumns(t testing.TB) (all []capturedColumn) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "undo-columns.jsonl"))
+	require.NoError(t, err)
+	for line := range strings.Lines(string(data)) {
+		var c capturedColumn
+		require.NoError(t, json.Unmarshal([]byte(line), &c))
+		all = append(all, c)
+	}
+	require.Len(t, all, 49)
+	return all
+}
+
+// Every type of column is written as Java writes it.
+func TestJavaRecordsOfEveryColumnComeBack(t *testing.T) {
+	for _, c := range capturedColumns(t) {
+		t.Run(c.Column, func(t *testing.T) {
+			zone, err := time.LoadLocation(c.Zone)
+			require.NoError(t, err)
+			codec := Codec{Zone: zone}
+			record, err := codec.Decode([]byte(c.Record))
+			require.NoError(t, err)
+			again, err := codec.Encode(record)
+			require.NoError(t, err)
+			require.Equal(t, generic(t, []byte(c.Record)), generic(t, again))
+			// What a Go service would write instead, it reads as the same.
+			forJava, err := Codec{Zone: zone, Dialect: schema.MySQL}.Encode(record)
+			require.NoError(t, err)
+			back, err := codec.Decode(forJava)
+			require.NoError(t, err)
+			for i, e := range back.Entries {
+				for j, row := range append(slices.Clone(e.Before.Rows), e.After.Rows...) {
+					want := append(slices.Clone(record.Entries[i].Before.Rows), record.Entries[i].After.Rows...)[j]
+					for k := range row {
+						require.True(t, image.Equal(want[k].Value, row[k].Value), "%v came back as %v", want[k].Value, row[k].Value)
+					}
+				}
+			}
+		})
+	}
+}
+
+var exponent = regexp.MustCompile(`[0-9.]+[eE][+-]?[0-9]+\b`)
+
+// generic is JSON with its numbers as text, each exponent in Go's spelling.
 func generic(t *testing.T, data []byte) any {
+	data = exponent.ReplaceAllFunc(data, func(number []byte) []byte {
+		f, err := strconv.ParseFloat(string(number), 64)
+		require.NoError(t, err)
+		return strconv.AppendFloat(nil, f, 'e', -1, 64)
+	})
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	var v any
@@ -99,6 +160,22 @@ func TestMomentsAreInTheZoneOfJava(t *testing.T) {
 	v, err := c.decodeValue(raw)
 	require.NoError(t, err)
 	assert.Equal(t, image.DateTime("2024-05-06 15:08:09.123456"), v)
+}
+
+// Java's dates before 1900 know the zone's standard time only: captured from
+// java.sql.Date in both zones.
+func TestOldDatesAreInTheStandardTimeOfJava(t *testing.T) {
+	for zone, ms := range map[string]int64{"Asia/Shanghai": -12212582400000, "Europe/Paris": -12212557200000} {
+		location, err := time.LoadLocation(zone)
+		require.NoError(t, err)
+		c := Codec{Zone: location}
+		raw, err := c.encodeValue(91, image.Date("1583-01-01"))
+		require.NoError(t, err)
+		assert.Equal(t, fmt.Sprintf(`["java.sql.Date",%d]`, ms), string(raw))
+		v, err := c.decodeValue(raw)
+		require.NoError(t, err)
+		assert.Equal(t, image.Date("1583-01-01"), v)
+	}
 }
 
 func TestValuesOnTheWire(t *testing.T) {
@@ -255,7 +332,7 @@ func TestValuesForJava(t *testing.T) {
 		{"a date", schema.JDBCDate, image.Date("2024-01-01"), `91 ["java.sql.Date",1704067200000]`, `91 ["java.sql.Date",1704067200000]`},
 		{"no date", schema.JDBCDate, image.Date("0000-00-00"), `12 "0000-00-00"`, `91 "0000-00-00"`},
 		{"a time", schema.JDBCTime, image.Time("13:14:15"), `92 ["java.sql.Time","13:14:15"]`, `92 ["java.sql.Time","13:14:15"]`},
-		{"a fine time", schema.JDBCTime, image.Time("13:14:15.123456"), `12 "13:14:15.123456"`, `92 ["java.sql.Time",47655123] "13:14:15.123456"`},
+		{"a fine time", schema.JDBCTime, image.Time("13:14:15.123456"), `12 "13:14:15.123456"`, `92 ["java.util.Date",47655123] "13:14:15.123456"`},
 		{"a duration", schema.JDBCTime, image.Time("-25:00:01"), `12 "-25:00:01"`, `92 "-25:00:01"`},
 		{"a moment", schema.JDBCTimestamp, image.DateTime("2024-01-01 00:00:00"), `93 ["java.time.LocalDateTime",1704067200000]`, `93 ["java.time.LocalDateTime",1704067200000]`},
 		{"a fine moment", schema.JDBCTimestamp, image.Timestamp("2024-01-01 00:00:00.5"), `12 "2024-01-01 00:00:00.5"`, `93 ["java.sql.Timestamp",1704067200500]`},

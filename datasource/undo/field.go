@@ -1,6 +1,7 @@
 package undo
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"time"
@@ -31,14 +32,15 @@ func (c Codec) afterField(f image.Field, w *wireField) (err error) {
 	return err
 }
 
-// withMillis is a TIME as the milliseconds that Java's driver reads and
-// compares; whole is returned for one that is not of one day.
-func (c Codec) withMillis(clock string, whole []byte) []byte {
-	t, err := time.ParseInLocation("2006-01-02 15:04:05.999999999", "1970-01-01 "+clock, c.zone())
+// withMillis is a TIME as the moment that Java's driver reads, to the
+// millisecond, and compares; whole is returned for one that is not of one day.
+// java.sql.Time itself has no fraction in JSON, but equals its parent class.
+func (c Codec) withMillis(clock string, whole json.RawMessage) json.RawMessage {
+	t, err := time.ParseInLocation(dateTimeLayout, "1970-01-01 "+clock, c.zone())
 	if err != nil {
 		return whole
 	}
-	value, err := typed(classSQLTime, t.UnixMilli())
+	value, err := typed(classDate, t.UnixMilli())
 	if err != nil {
 		return whole
 	}

@@ -14,6 +14,9 @@ func FuzzDecode(f *testing.F) {
 	for _, row := range capturedRows(f) {
 		f.Add(row.Context, row.Content)
 	}
+	for _, c := range capturedColumns(f) {
+		f.Add("", []byte(c.Record))
+	}
 	f.Fuzz(func(t *testing.T, context string, content []byte) {
 		if form, err := ParseContext(context); err != nil {
 			require.ErrorIs(t, err, ErrUndecodable)

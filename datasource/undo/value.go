@@ -43,6 +43,7 @@ const (
 	classBigInteger = "java.math.BigInteger"
 	classSQLDate    = "java.sql.Date"
 	classSQLTime    = "java.sql.Time"
+	classDate       = "java.util.Date"
 	classTimestamp  = "java.sql.Timestamp"
 	classDateTime   = "java.time.LocalDateTime"
 	classBytes      = "[B"
@@ -188,14 +189,37 @@ func (c Codec) encodeMoment(class, s string) (json.RawMessage, error) {
 
 // date is the moment at which Java's date begins; not ok for one that Java's
 // calendar does not have.
-func (c Codec) date(s string) (t time.Time, ok bool) { return c.parse(dateLayout, s) }
+func (c Codec) date(s string) (t time.Time, ok bool) {
+	t, ok = parse(dateLayout, s, c.zone())
+	if !ok {
+		return t, false
+	}
+	return parse(dateLayout, s, c.dateZone(t))
+}
 
 // moment is a DATETIME in Java's zone; not ok for one that its clocks skip.
-func (c Codec) moment(s string) (t time.Time, ok bool) { return c.parse(dateTimeLayout, s) }
+func (c Codec) moment(s string) (t time.Time, ok bool) { return parse(dateTimeLayout, s, c.zone()) }
 
-func (c Codec) parse(layout, s string) (t time.Time, ok bool) {
-	t, err := time.ParseInLocation(layout, s, c.zone())
+func parse(layout, s string, zone *time.Location) (t time.Time, ok bool) {
+	t, err := time.ParseInLocation(layout, s, zone)
 	return t, err == nil && t.Format(layout) == s && !beforeGregory(t)
+}
+
+// firstZoned is the year from which on java.sql's classes know a zone's history.
+const firstZoned = 1900
+
+// dateZone is the zone as java.sql.Date has it: before 1900, with the offset of
+// its standard time of today.
+func (c Codec) dateZone(t time.Time) *time.Location {
+	if t.UTC().Year() >= firstZoned {
+		return c.zone()
+	}
+	standard := time.Date(2024, time.January, 1, 0, 0, 0, 0, c.zone())
+	if standard.IsDST() {
+		standard = standard.AddDate(0, 6, 0)
+	}
+	name, offset := standard.Zone()
+	return time.FixedZone(name, offset)
 }
 
 // beforeGregory tells of dates that java.sql's classes take for Julian ones.
@@ -303,12 +327,12 @@ func decodeBig(class string, raw json.RawMessage) (any, error) {
 }
 
 func (c Codec) decodeTemporal(class string, raw json.RawMessage) (any, error) {
-	if class == classSQLTime && len(raw) > 0 && raw[0] == '"' {
+	if class == classSQLTime {
 		text, err := decodeAs[string](raw)
 		return image.Time(text), err
 	}
 	switch class {
-	case classSQLDate, classSQLTime, classTimestamp, classDateTime:
+	case classSQLDate, classTimestamp, classDateTime:
 	default:
 		return nil, fmt.Errorf("%w: a value of class %q", ErrForeign, class)
 	}
@@ -318,9 +342,7 @@ func (c Codec) decodeTemporal(class string, raw json.RawMessage) (any, error) {
 	}
 	switch class {
 	case classSQLDate:
-		return image.Date(t.Format(dateLayout)), nil
-	case classSQLTime:
-		return image.Time(t.Format("15:04:05.999999999")), nil
+		return image.Date(t.In(c.dateZone(t)).Format(dateLayout)), nil
 	case classTimestamp:
 		return image.Timestamp(t.Format(dateTimeLayout)), nil
 	}
