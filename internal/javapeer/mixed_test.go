@@ -33,10 +33,11 @@ import (
 
 // mixed is a Go service and a Java service on one coordinator and one database.
 type mixed struct {
-	tc    *coordinator
-	java  *Peer
-	dsn   string
-	goApp *client.Client
+	tc   *coordinator
+	java *Peer
+	// dsn and url name the database for Go and for Java.
+	dsn, url string
+	goApp    *client.Client
 	// goDB takes part in global transactions, plain does not.
 	goDB, plain *sql.DB
 	// resource is goDB's.
@@ -50,10 +51,9 @@ const javaZone = "Asia/Shanghai"
 
 func startMixed(t *testing.T, server testenv.MySQLServer) *mixed {
 	m := &mixed{tc: startCoordinator(t), dsn: server.Database(t)}
-	url, plain := database(t, m.dsn)
-	m.plain = plain
+	m.url, m.plain = database(t, m.dsn)
 	m.java = Start(t, m.tc.address, "java-service", "user.timezone="+javaZone)
-	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": url})
+	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": m.url})
 	m.startGo(t, datasource.Config{})
 	t.Cleanup(func() { m.stopGo(t) })
 	return m
@@ -65,11 +65,18 @@ func (m *mixed) startGo(t *testing.T, cfg datasource.Config) {
 	var err error
 	m.goApp, err = client.Open(t.Context(), client.Config{Addresses: []string{m.tc.address}, ApplicationID: "go-service"})
 	require.NoError(t, err)
-	m.goDB, m.resource = m.open(t, cfg)
+	m.open(t, cfg)
+}
+
+// reopen has the Go service open the database anew, with other settings.
+func (m *mixed) reopen(t *testing.T, cfg datasource.Config) {
+	t.Helper()
+	require.NoError(t, m.goDB.Close())
+	m.open(t, cfg)
 }
 
 // open opens the database for the Go service, as the same resource as Java's.
-func (m *mixed) open(t *testing.T, cfg datasource.Config) (*sql.DB, *at.Resource) {
+func (m *mixed) open(t *testing.T, cfg datasource.Config) {
 	t.Helper()
 	parsed, err := mysql.ParseDSN(m.dsn)
 	require.NoError(t, err)
@@ -80,7 +87,7 @@ func (m *mixed) open(t *testing.T, cfg datasource.Config) (*sql.DB, *at.Resource
 	require.NoError(t, err)
 	connector, err := datasource.Wrap(t.Context(), m.goApp.RM(), inner, cfg)
 	require.NoError(t, err)
-	return sql.OpenDB(connector), connector.(*at.Connector).Resource()
+	m.goDB, m.resource = sql.OpenDB(connector), connector.(*at.Connector).Resource()
 }
 
 func (m *mixed) stopGo(t *testing.T) {
@@ -100,6 +107,7 @@ func testTogether(t *testing.T, server testenv.MySQLServer) {
 	t.Run("begun by Java", m.testBegunByJava)
 	t.Run("one row, two languages", m.testConflict)
 	t.Run("rows of every type", func(t *testing.T) { m.testColumns(t, server.Name) })
+	t.Run("long records", m.testLong)
 	t.Run("Java rolls back what Go wrote", m.testJavaUndoesGo)
 	// The last: it ends the Java client.
 	t.Run("Go rolls back what Java wrote", m.testGoUndoesJava)
