@@ -52,7 +52,7 @@ const javaZone = "Asia/Shanghai"
 func startMixed(t *testing.T, server testenv.MySQLServer) *mixed {
 	m := &mixed{tc: startCoordinator(t), dsn: server.Database(t)}
 	m.url, m.plain = database(t, m.dsn)
-	m.java = Start(t, m.tc.address, "java-service", "user.timezone="+javaZone)
+	m.java = Start(t, m.tc.address, "java-service", "user.timezone="+javaZone, "client.rm.lock.retryTimes=2")
 	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": m.url})
 	m.startGo(t, datasource.Config{})
 	t.Cleanup(func() { m.stopGo(t) })
@@ -107,6 +107,7 @@ func testTogether(t *testing.T, server testenv.MySQLServer) {
 	t.Run("begun by Java", m.testBegunByJava)
 	t.Run("one row, two languages", m.testConflict)
 	t.Run("rows of every type", func(t *testing.T) { m.testColumns(t, server.Name) })
+	t.Run("keys of every type", func(t *testing.T) { m.testKeys(t, server.Name) })
 	t.Run("long records", m.testLong)
 	t.Run("Java rolls back what Go wrote", m.testJavaUndoesGo)
 	// The last: it ends the Java client.
