@@ -380,4 +380,8 @@ func TestClassNamesOfOldJava(t *testing.T) {
 	back, err := Codec{}.Decode(content)
 	require.NoError(t, err)
 	assert.Equal(t, r, back)
+
+	raw, err := Codec{Package: IOPackage}.encodeValue(93, image.Timestamp("2024-01-01 00:00:00"))
+	require.NoError(t, err)
+	assert.Equal(t, `["java.sql.Timestamp",[1704067200000,0]]`, string(raw), "Seata 1.4 reads a number as NULL")
 }

@@ -176,12 +176,15 @@ func (c Codec) encodeDate(s string) (json.RawMessage, error) {
 	return typed(classSQLDate, t.UnixMilli())
 }
 
+// encodeMoment writes whole milliseconds as a number; but a TIMESTAMP for old
+// Java, which reads such a number as NULL, always with its nanoseconds.
 func (c Codec) encodeMoment(class, s string) (json.RawMessage, error) {
 	t, ok := c.moment(s)
+	old := class == classTimestamp && c.Package == IOPackage
 	switch {
 	case !ok:
 		return marshal(s)
-	case t.Nanosecond()%int(time.Millisecond) == 0:
+	case t.Nanosecond()%int(time.Millisecond) == 0 && !old:
 		return typed(class, t.UnixMilli())
 	}
 	return typed(class, []int64{t.UnixMilli(), int64(t.Nanosecond())})

@@ -109,6 +109,7 @@ func testTogether(t *testing.T, server testenv.MySQLServer) {
 	t.Run("rows of every type", func(t *testing.T) { m.testColumns(t, server.Name) })
 	t.Run("keys of every type", func(t *testing.T) { m.testKeys(t, server.Name) })
 	t.Run("long records", m.testLong)
+	t.Run("a record that only Java reads", m.testForeignRecord)
 	t.Run("Java rolls back what Go wrote", m.testJavaUndoesGo)
 	// The last: it ends the Java client.
 	t.Run("Go rolls back what Java wrote", m.testGoUndoesJava)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -94,6 +95,30 @@ func (m *mixed) end(t *testing.T, x string) {
 	t.Helper()
 	require.Equal(t, "Rollbacked", m.java.Must(Command{"op": "rollback", "xid": x}).Status)
 	m.run(t, "DELETE FROM undo_log WHERE log_status = 1")
+}
+
+// testForeignRecord: a record that only Java reads leaves the transaction in
+// sight, to be rolled back when somebody can.
+func (m *mixed) testForeignRecord(t *testing.T) {
+	before := accounts(t, m.plain)
+	x := begin(m.java)
+	require.NoError(t, m.inGo(t, x, "UPDATE account SET money = money + 1"))
+	b := m.branch(t, x)
+	context := strings.TrimSpace(m.dump(t, "SELECT context FROM undo_log WHERE branch_id = ?", b.ID))
+	set := func(context string) {
+		_, err := m.plain.Exec("UPDATE undo_log SET context = ? WHERE branch_id = ?", context, b.ID)
+		require.NoError(t, err)
+	}
+	set("serializer=kryo&compressorType=NONE&map=16777216")
+	require.Equal(t, "RollbackRetrying", m.java.Must(Command{"op": "rollback", "xid": x}).Status)
+	assert.NotEqual(t, before, accounts(t, m.plain))
+	assert.Equal(t, "1\n", m.dump(t, "SELECT COUNT(*) FROM undo_log"), "the record stays")
+	set(context)
+	require.Eventually(t, func() bool {
+		return m.java.Must(Command{"op": "status", "xid": x}).Status == "Rollbacked"
+	}, 30*time.Second, 50*time.Millisecond)
+	assert.Equal(t, before, accounts(t, m.plain))
+	m.noUndoLeft(t)
 }
 
 // testColumns has each side roll back what the other wrote, for every type of
