@@ -185,7 +185,7 @@ func (t *localTx) writeUndo(ctx context.Context, branchID int64) error {
 	if err != nil {
 		return err
 	}
-	err = r.insertUndo(ctx, t.session(), undoKey{t.xid, branchID}, undo.Context, content, undoNormal)
+	err = r.storeRecord(ctx, t.session(), undoKey{t.xid, branchID}, content)
 	if r.db.duplicate(err) {
 		return fmt.Errorf("%w: branch %d of %s was rolled back before it committed", rm.ErrNotActive, branchID, t.xid)
 	}

@@ -59,7 +59,7 @@ func Rooms() []Room {
 		{"datasource/undo", pure, "undo records in Java's Jackson form, inverse SQL",
 			[]string{"datasource/schema", "datasource/sqlparse", "datasource/image"}},
 		{"datasource/at", false, "AT: the driver.Conn wrapper and its rm.Resource",
-			[]string{"rm", "datasource/undo", "datasource/meta"}},
+			[]string{"rm", "datasource/undo", "datasource/meta", "protocol/compress"}},
 		{"datasource", false, "Open, Wrap and Register around a database/sql driver", []string{"datasource/at", "rm"}},
 
 		{"client", false, "connects, joins tm and rm to the wire, hands them out",
