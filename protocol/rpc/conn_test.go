@@ -257,7 +257,7 @@ func TestForeignBytesCloseWithTheirCause(t *testing.T) {
 		{"a frame beyond the limit", "dada017fffffff001000010000000001", frame.ErrTooLarge, "2147483647"},
 		{"a broken head map", "dada010000001100110001000000000100", frame.ErrHead, "length"},
 		{"an unknown message type", "dada0100000010001009010000000001", ErrMessageType, "9"},
-		{"kryo", "dada0100000012001000040000000001 0000", ErrCodec, "codec 4 (kryo) is refused because its bodies choose the Java classes to build and have no fixed layout; set seata.transport.serialization to seata or protobuf"},
+		{"kryo", "dada0100000012001000040000000001 0000", ErrCodec, "codec 4 (kryo) is refused because its bodies choose the Java classes to build and have no fixed layout; set seata.transport.serialization to seata, protobuf or hessian"},
 		{"fst", "dada0100000012001000080000000001 0000", ErrCodec, "codec 8 (fst) is refused"},
 		{"jackson", "dada0100000012001000320000000001 0000", ErrCodec, "codec 50 (jackson) is refused"},
 		{"fury", "dada0100000012001000560000000001 0000", ErrCodec, "codec 86 (fury) is refused"},
