@@ -96,8 +96,8 @@ type Answer struct {
 
 // Start runs a Java client named app against the coordinator at address. It is
 // stopped when the test ends, however that ends; its log is shown when the test
-// has failed.
-func Start(t testing.TB, address, app string) *Peer {
+// has failed. Settings are Seata's, as key=value.
+func Start(t testing.TB, address, app string, settings ...string) *Peer {
 	t.Helper()
 	needJava(t)
 	classpath, err := program()
@@ -105,9 +105,12 @@ func Start(t testing.TB, address, app string) *Peer {
 		t.Fatalf("build the Java client: %v", err)
 	}
 	p := &Peer{t: t}
-	p.cmd = exec.Command("java", "-Xmx256m", "-XX:TieredStopAtLevel=1",
-		"-Dservice.default.grouplist="+address, "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-		"-cp", classpath, "qiao.Peer", app)
+	args := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1",
+		"-Dservice.default.grouplist=" + address, "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"}
+	for _, setting := range settings {
+		args = append(args, "-D"+setting)
+	}
+	p.cmd = exec.Command("java", append(args, "-cp", classpath, "qiao.Peer", app)...)
 	p.cmd.Stderr = &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
