@@ -16,7 +16,9 @@ type Header struct {
 	MessageType byte
 	Codec       byte
 	Compressor  byte
-	ID          int64
+	// Names is the Java package of the names in the body, where the codec has any.
+	Names codec.Names
+	ID    int64
 	// Head is the head map, nil when there is none.
 	Head map[string]string
 }
@@ -80,7 +82,8 @@ func (i *Inspector) Decode(b []byte) (Header, protocol.Message, error) {
 		return h, nil, &FrameError{9, fmt.Errorf("%w: %d", ErrMessageType, f.MessageType)}
 	}
 	bodies := bodyReader{compressors: &i.compressors, limit: frame.MaxLen}
-	m, _, err := bodies.decode(&f)
+	m, names, err := bodies.decode(&f)
+	h.Names = names
 	if err != nil {
 		return h, nil, &FrameError{bodyOffset(&f, len(b), err), err}
 	}
@@ -106,7 +109,7 @@ func (i *Inspector) Append(dst []byte, h *Header, m protocol.Message) ([]byte, e
 	}
 	if !beats {
 		var err error
-		if f.Body, err = pack(&i.compressors, encoding{codec: f.Codec, compressor: f.Compressor}, m); err != nil {
+		if f.Body, err = pack(&i.compressors, encoding{f.Codec, f.Compressor, h.Names}, m); err != nil {
 			return dst, err
 		}
 	}
