@@ -68,6 +68,8 @@ func Rooms() []Room {
 		{"internal/wiretap", false, "the frames in streams of bytes; a proxy that hands out what passes", []string{"protocol/rpc"}},
 		{"internal/promtext", false, "reads what a server publishes for Prometheus", nil},
 		{"internal/testenv", false, "real servers for tests", nil},
+		{"internal/relay", false, "sees, loses and holds back messages between clients and a coordinator, for tests",
+			[]string{"protocol/native", "protocol/frame"}},
 		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},
 		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
 		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},
