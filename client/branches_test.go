@@ -221,7 +221,7 @@ func TestARefusedResourceIsNotKept(t *testing.T) {
 	defer cancel()
 	err := c.RM().RegisterResource(ctx, &resource{id: "db"})
 	assert.ErrorIs(t, err, rm.ErrUnavailable)
-	assert.ErrorContains(t, err, `refused the resources ["db"]`)
+	assert.ErrorContains(t, err, `refused the resources ["db"]: it gave no reason; look into its log`)
 	tc.on(nil)
 	assert.NoError(t, c.RM().RegisterResource(t.Context(), &resource{id: "db"}), "it may be registered again")
 
