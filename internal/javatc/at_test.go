@@ -6,26 +6,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"testing"
+	"sync/atomic"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/qiao-tx/qiao/internal/relay"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/rm"
 	"github.com/qiao-tx/qiao/tm"
 )
-
-// tell tells the stories to a coordinator, all at once.
-func tell(t *testing.T, tc *coordinator, stories []story) {
-	for _, s := range stories {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			s.run(t, tc)
-		})
-	}
-}
 
 const (
 	// ample is a time-out that no story meets.
@@ -114,6 +106,10 @@ var storiesOfAT = []story{
 		want: outcome{errors: "errStop", rows: untouched, status: protocol.StatusRollbacked},
 	},
 	{
+		name: "an idle connection", tell: testIdle,
+		want: outcome{rows: "1=11 2=20 3=30 / 1=10 2=20 3=30", status: protocol.StatusCommitted},
+	},
+	{
 		name: "the branch of a process that has gone", tell: testGone,
 		want: outcome{errors: "tm.ErrTimedOut", rows: untouched, status: protocol.StatusTimeoutRollbacked},
 	},
@@ -139,6 +135,16 @@ func (e *env) transferEverything(ctx context.Context) error {
 		return err
 	}
 	return e.addOther(ctx, 1, 1)
+}
+
+// testIdle: a coordinator closes a connection on which it hears nothing for 15 s.
+func testIdle(e *env) error {
+	var again atomic.Int32
+	e.relay.Set(relay.Trap{Message: protocol.TypeRegisterTM, Nth: 1, Fate: relay.Delivered, Act: func() { again.Add(1) }})
+	time.Sleep(17 * time.Second)
+	err := e.global(ample, func(ctx context.Context) error { return e.add(ctx, 1, 1) })
+	assert.Zero(e.t, again.Load(), "it is the connection of the beginning")
+	return err
 }
 
 // testGone: the application that changed the row disappears; another one on

@@ -12,6 +12,9 @@ import (
 	"go.uber.org/goleak"
 )
 
+// long asks for what takes a Java coordinator minutes.
+var long = flag.Bool("long", false, "also wait for the deletion of undo logs, which starts after three minutes")
+
 // patience bounds every wait for something that must happen.
 const patience = 60 * time.Second
 
@@ -30,12 +33,35 @@ func TestTheSDKOnBothCoordinators(t *testing.T) {
 	for _, tc := range startCoordinators(t) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			t.Run("AT", func(t *testing.T) { tell(t, tc, storiesOfAT) })
-			t.Run("locks", func(t *testing.T) { tell(t, tc, storiesOfLocks) })
-			t.Run("time-outs", func(t *testing.T) { tell(t, tc, storiesOfTimeouts) })
-			t.Run("TCC", func(t *testing.T) { tell(t, tc, storiesOfTCC) })
-			t.Run("lost messages", func(t *testing.T) { tell(t, tc, storiesOfLostMessages) })
-			t.Run("lost patience", func(t *testing.T) { tell(t, tc, storiesOfPatience) })
+			if *long && tc.java { // ours starts it after a day
+				t.Run("undo logs are deleted", func(t *testing.T) {
+					t.Parallel()
+					testUndoDeletion(t, tc)
+				})
+			}
+			if tc.java {
+				t.Run("registration", func(t *testing.T) { testRegistration(t, tc) })
+			}
+			t.Run("stories", func(t *testing.T) { tellAll(t, tc) })
+			if tc.kill != nil {
+				t.Run("killed", func(t *testing.T) { testKilled(t, tc) })
+				t.Run("killed under load", func(t *testing.T) { testKilledUnderLoad(t, tc) })
+			}
 		})
+	}
+}
+
+// tellAll tells all stories to a coordinator at once.
+func tellAll(t *testing.T, tc *coordinator) {
+	for group, stories := range map[string][]story{
+		"AT": storiesOfAT, "locks": storiesOfLocks, "time-outs": storiesOfTimeouts, "TCC": storiesOfTCC,
+		"lost messages": storiesOfLostMessages, "lost patience": storiesOfPatience,
+	} {
+		for _, s := range stories {
+			t.Run(group+": "+s.name, func(t *testing.T) {
+				t.Parallel()
+				s.run(t, tc)
+			})
+		}
 	}
 }

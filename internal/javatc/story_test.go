@@ -107,7 +107,8 @@ type env struct {
 	relay *relay.Relay
 	app   *client.Client
 	// participant is another application, not behind the relay; it serves stubs.
-	participant *client.Client
+	participant   *client.Client
+	participantID string
 	// db and other take part in global transactions; db is MariaDB, other SQLite.
 	db, other *sql.DB
 	// plain reaches the database of db, plainOther that of other, without.
@@ -151,7 +152,8 @@ func newEnv(t *testing.T, tc *coordinator, cfg client.Config) *env {
 	file := filepath.Join(t.TempDir(), "other.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(20000)"
 	e.plainOther = e.books("sqlite", file)
 	e.app = e.open(cfg)
-	e.participant = e.openOther()
+	e.participantID = application()
+	e.participant = e.openClient(client.Config{Addresses: []string{tc.address}, ApplicationID: e.participantID})
 	e.db, e.other = e.join(e.app, "mysql", e.dsn), e.join(e.app, "sqlite", file)
 	var err error
 	e.resource, err = datasource.MySQLResourceID(e.dsn)
@@ -159,10 +161,13 @@ func newEnv(t *testing.T, tc *coordinator, cfg client.Config) *env {
 	return e
 }
 
-// open opens a client behind the relay.
+// open opens a client, behind the relay unless cfg has an address.
 func (e *env) open(cfg client.Config) *client.Client {
 	e.t.Helper()
-	cfg.Addresses, cfg.ApplicationID = []string{e.relay.Address()}, application()
+	cfg.ApplicationID = application()
+	if cfg.Addresses == nil {
+		cfg.Addresses = []string{e.relay.Address()}
+	}
 	return e.openClient(cfg)
 }
 
@@ -178,7 +183,9 @@ func application() string { return "go-service-" + rand.Text() }
 
 func (e *env) openClient(cfg client.Config) *client.Client {
 	e.t.Helper()
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	c, err := client.Open(e.t.Context(), cfg)
 	require.NoError(e.t, err)
 	e.t.Cleanup(func() {

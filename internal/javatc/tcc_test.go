@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/qiao-tx/qiao/client"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/rm/tcc"
@@ -98,9 +99,27 @@ var storiesOfTCC = []story{
 		want: outcome{errors: "errStop", rows: untouched, calls: "try a", status: protocol.StatusRollbacked},
 	},
 	{
+		name: "the process of the action is away", tell: testAway,
+		want: outcome{rows: untouched, calls: "commit", status: protocol.StatusCommitted},
+	},
+	{
 		name: "suspension", tell: testSuspension,
 		want: outcome{errors: "fence.ErrSuspended tm.ErrTimedOut", rows: untouched, status: protocol.StatusTimeoutRollbacked},
 	},
+}
+
+// testAway: nobody can be told of the decision to commit, which stands all the
+// same; the action's process learns it when it is back.
+func testAway(e *env) error {
+	s := e.newStub(protocol.TypeTCC, nil)
+	tx := e.begin(ample)
+	require.NoError(e.t, s.branch(tx.XID(), ""))
+	require.NoError(e.t, e.participant.Close(e.t.Context()))
+	err := tx.Commit(e.t.Context())
+	e.await(tx.XID(), protocol.StatusCommitRetrying, protocol.StatusCommitting)
+	e.participant = e.openClient(client.Config{Addresses: []string{e.tc.address}, ApplicationID: e.participantID})
+	require.NoError(e.t, e.participant.RM().RegisterResource(e.t.Context(), s))
+	return err
 }
 
 // testSuspension: the try comes after its cancel.
