@@ -45,7 +45,6 @@ func TestTheSDKOnBothCoordinators(t *testing.T) {
 			t.Run("stories", func(t *testing.T) { tellAll(t, tc) })
 			if tc.kill != nil {
 				t.Run("killed", func(t *testing.T) { testKilled(t, tc) })
-				t.Run("killed under load", func(t *testing.T) { testKilledUnderLoad(t, tc) })
 			}
 		})
 	}
