@@ -128,6 +128,7 @@ func (t *localTx) register(ctx context.Context) (int64, error) {
 	r := t.conn.res
 	return r.cfg.Coordinator.RegisterBranch(ctx, rm.Registration{
 		XID: t.xid, Type: protocol.TypeAT, ResourceID: r.id, LockKey: t.locks.String(),
+		HoldsLocks: !t.alone, // alone, it lets go of them before it tries again
 	})
 }
 
