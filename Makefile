@@ -35,8 +35,8 @@ lint: ## gofmt, go vet, staticcheck and the rules of internal/tidy
 fuzz: ## every fuzz target for FUZZTIME each
 	@script/fuzz $(FUZZTIME)
 
-codecs: ## random messages through our codecs and Java's, both ways, for 5 minutes; CODECS='-codec-seed 42' repeats a run
-	go test -count=1 -v ./internal/javapeer -run CodecsOfJava -codec-time 5m $(CODECS)
+codecs: ## 200,000 random messages through our codecs and Java's, both ways; CODECS='-codec-seed 42' repeats a run
+	go test -count=1 -v ./internal/javapeer -run CodecsOfJava -codec-messages 200000 $(CODECS)
 
 sim: ## the coordinator in a simulated world of crashes and loss, over many seeds
 	go test -count=1 -v ./server/sim $(SIM)
