@@ -146,7 +146,9 @@ func killsOfTM(commit bool) []kill {
 		at(beforeDecision, orphaned, rolledBack),
 		{
 			name: "TM after the decision is asked for", victim: tmOf, timeout: ample,
-			arm: func(b *bank, die func()) { b.relay.Set(relay.Trap{Message: request, Nth: 1, Fate: relay.Delivered, Act: die}) },
+			arm: func(b *bank, die func()) {
+				b.relay.Set(relay.Trap{Message: request, Nth: 1, Fate: relay.Delivered, Act: die})
+			},
 		},
 		at(afterDecision, ample, ""),
 	}
