@@ -9,8 +9,9 @@ import (
 )
 
 // maxUnwritten bounds the bytes of a snapshot that are on their way to the disk.
-// The log's syncs share the disk, and wait behind them.
-const maxUnwritten = 1 << 20
+// The log's syncs share the disk, and wait behind them; and a goroutine that waits
+// for the disk keeps its processor until the runtime takes it away, up to 10 ms.
+const maxUnwritten = 1 << 18
 
 // pacedSnapshots is Raft's snapshot store without its two long flushes: of the
 // whole snapshot at its end, and of the old one that it replaces.
