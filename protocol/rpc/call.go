@@ -70,7 +70,7 @@ func (c *Conn) begin(p *call, m protocol.Message, head map[string]string) (int32
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := c.nextID()
-	f := frame.Frame{MessageType: frame.Request, Codec: codecNative, ID: id, Head: head}
+	f := frame.Frame{MessageType: frame.Request, Codec: c.codec, ID: id, Head: head}
 	p.kind, p.start = m.TypeCode(), c.queue.end()
 	if err := c.enqueue(&f, m); err != nil {
 		return 0, &Error{Op: "call", Type: p.kind, Err: err}

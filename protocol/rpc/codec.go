@@ -20,10 +20,18 @@ type codec struct {
 	decode     func(body []byte) (protocol.Message, error)
 }
 
-// codecOf returns the codec with the id. Its error wraps ErrCodec.
-func codecOf(id byte) (codec, error) {
+// codecOf returns the codec with the id for frames of the version. Its error
+// wraps ErrCodec. It decodes bodies of codecNative in frames of version 0 not by
+// itself: see bodyReader.decode.
+func codecOf(version, id byte) (codec, error) {
 	switch id {
 	case codecNative:
+		switch version {
+		case frame.V0:
+			return codec{appendBody: native.AppendFields}, nil
+		case frame.V2:
+			return codec{appendBody: native.AppendV2, decode: native.DecodeV2}, nil
+		}
 		return codec{appendBody: native.Append, decode: native.Decode}, nil
 	default:
 		return codec{}, fmt.Errorf("%w: codec %d (%s); set seata.transport.serialization=seata at the peer",
@@ -75,7 +83,10 @@ func (r *bodyReader) message(f *frame.Frame) (protocol.Message, error) {
 }
 
 func (r *bodyReader) decode(f *frame.Frame) (protocol.Message, error) {
-	c, err := codecOf(f.Codec)
+	if f.Version == frame.V0 && f.Codec == codecNative {
+		return decode0(f)
+	}
+	c, err := codecOf(f.Version, f.Codec)
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +103,24 @@ func (r *bodyReader) decode(f *frame.Frame) (protocol.Message, error) {
 	return c.decode(body)
 }
 
+// decode0 decodes the body of a frame of version 0, whose type is in the header.
+func decode0(f *frame.Frame) (protocol.Message, error) {
+	code := protocol.TypeCode(f.TypeCode)
+	m, n, err := native.Next(code, f.Body)
+	switch {
+	case err != nil:
+		return nil, err
+	case m == nil:
+		return nil, &native.Error{Op: "decode", Type: code, Offset: len(f.Body), Err: native.ErrTruncated}
+	case n < len(f.Body):
+		return nil, &native.Error{Op: "decode", Type: code, Offset: n, Err: fmt.Errorf("%w: bytes follow it", native.ErrInvalid)}
+	}
+	return m, nil
+}
+
 // pack returns the body of m in the codec, compressed.
-func pack(compressors *compress.Pool, id, compressor byte, m protocol.Message) ([]byte, error) {
-	c, err := codecOf(id)
+func pack(compressors *compress.Pool, version, id, compressor byte, m protocol.Message) ([]byte, error) {
+	c, err := codecOf(version, id)
 	if err != nil {
 		return nil, err
 	}

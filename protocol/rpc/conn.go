@@ -33,6 +33,9 @@ type Options struct {
 	// Compressors is the working memory for peers that compress, best shared by
 	// all connections of a process. Default: one for this connection.
 	Compressors *compress.Pool
+	// Version is the frame version of what is sent before anything was received;
+	// after that the peer's first frame decides. Default: frame.V1.
+	Version byte
 	// QueueBytes is how many bytes may wait to be written; beyond it sending
 	// fails with ErrOverloaded. Default: 64 MiB.
 	QueueBytes int
@@ -41,11 +44,14 @@ type Options struct {
 // Request is an incoming message that is no answer.
 type Request struct {
 	ID int32
+	// idHigh is the upper half of the id in frames of version 0.
+	idHigh int32
 	// OneWay: the peer does not wait for an answer to this id. A merged request
 	// is one-way and yet its parts are answered.
 	OneWay bool
 	// Codec and Compressor are the peer's choice; Reply answers in kind. Requests
-	// of this side are never compressed, as in Java's server.
+	// of this side are in the codec of the peer's first message, which it is sure
+	// to read, and never compressed, as in Java's server.
 	Codec, Compressor byte
 	// Head is the frame's head map, nil when it has none.
 	Head    map[string]string
@@ -67,7 +73,9 @@ type Conn struct {
 	wake chan struct{} // capacity 1: the queue has bytes
 	wg   sync.WaitGroup
 
-	bodies bodyReader
+	// Of the reader:
+	bodies     bodyReader
+	codecKnown bool // the peer's codec is known
 
 	bytesRead    atomic.Uint64
 	bytesWritten atomic.Uint64
@@ -76,6 +84,8 @@ type Conn struct {
 
 	mu      sync.Mutex
 	err     error // why the connection is closed; nil while it is open
+	version byte  // of frames sent
+	codec   byte  // of requests sent
 	lastID  int32
 	pending map[int32]*call
 	queue   queue
@@ -90,6 +100,9 @@ func New(nc net.Conn, o Options) *Conn {
 	if o.QueueBytes <= 0 {
 		o.QueueBytes = defaultQueueBytes
 	}
+	if o.Version == 0 {
+		o.Version = frame.V1
+	}
 	if o.Compressors == nil {
 		o.Compressors = new(compress.Pool)
 	}
@@ -100,6 +113,8 @@ func New(nc net.Conn, o Options) *Conn {
 		done:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		pending: make(map[int32]*call),
+		version: o.Version,
+		codec:   codecNative,
 	}
 	c.calls.New = func() any { return &call{answered: make(chan struct{}, 1)} }
 	c.wg.Go(c.read)
@@ -157,7 +172,7 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 func (c *Conn) Send(m protocol.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := frame.Frame{MessageType: frame.OneWay, Codec: codecNative, ID: c.nextID()}
+	f := frame.Frame{MessageType: frame.OneWay, Codec: c.codec, ID: c.nextID()}
 	if err := c.enqueue(&f, m); err != nil {
 		return &Error{Op: "send", Type: m.TypeCode(), Err: err}
 	}
@@ -168,12 +183,15 @@ func (c *Conn) Send(m protocol.Message) error {
 // answer a part of a merged request, give r that part's id. The error is an
 // *Error; nil says only that the answer is queued.
 func (c *Conn) Reply(r Request, m protocol.Message, head map[string]string) error {
-	f := frame.Frame{MessageType: frame.Response, Codec: r.Codec, Compressor: r.Compressor, ID: r.ID, Head: head}
+	f := frame.Frame{MessageType: frame.Response, Codec: r.Codec, Compressor: r.Compressor, ID: r.ID, IDHigh: r.idHigh, Head: head}
 	kind := m.TypeCode()
 	if r.Compressor != compress.None {
 		// Compressing takes its time: others may send meanwhile.
+		c.mu.Lock()
+		version := c.version
+		c.mu.Unlock()
 		var err error
-		if f.Body, err = pack(c.o.Compressors, r.Codec, r.Compressor, m); err != nil {
+		if f.Body, err = pack(c.o.Compressors, version, r.Codec, r.Compressor, m); err != nil {
 			return &Error{Op: "reply", Type: kind, Err: err}
 		}
 		m = nil

@@ -56,14 +56,14 @@ func (i *idle) elapsed(counter *atomic.Uint64, now time.Time) time.Duration {
 func (c *Conn) ping() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.enqueue(&frame.Frame{MessageType: frame.HeartbeatRequest, Codec: codecNative, ID: c.nextID()}, nil)
+	_ = c.enqueue(&frame.Frame{MessageType: frame.HeartbeatRequest, Codec: c.codec, ID: c.nextID()}, nil)
 }
 
 // pong answers the heartbeat f.
 func (c *Conn) pong(f *frame.Frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	answer := frame.Frame{MessageType: frame.HeartbeatResponse, Codec: f.Codec, ID: f.ID}
+	answer := frame.Frame{MessageType: frame.HeartbeatResponse, Codec: f.Codec, ID: f.ID, IDHigh: f.IDHigh}
 	if err := c.enqueue(&answer, nil); err != nil && !errors.Is(err, ErrOverloaded) {
 		return err
 	}

@@ -55,6 +55,43 @@ func loadCaptured(tb testing.TB) []captured {
 	return all
 }
 
+// loadFrames0 reads the frames of version 0 that Java's encoders wrote.
+func loadFrames0(tb testing.TB) map[string][]byte {
+	tb.Helper()
+	data, err := os.ReadFile("../testdata/v0/frames.jsonl")
+	require.NoError(tb, err)
+	all := make(map[string][]byte)
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		var g struct{ By, Name, Hex string }
+		require.NoError(tb, json.Unmarshal(lines.Bytes(), &g))
+		all[g.Name+" "+g.By], err = hex.DecodeString(g.Hex)
+		require.NoError(tb, err)
+	}
+	require.NoError(tb, lines.Err())
+	require.Len(tb, all, 15)
+	return all
+}
+
+// frames2 are frames of version 2: of a request, and of results as only this
+// version has them.
+func frames2(tb testing.TB) [][]byte {
+	tb.Helper()
+	var all [][]byte
+	for _, m := range []protocol.Message{
+		&protocol.RegisterTM{Identity: protocol.Identity{Version: "2.7.0", ApplicationID: "a"}},
+		&protocol.RegisterTMResult{Result: protocol.Result{Message: "no"}, Version: "2.7.0"},
+		&protocol.RegisterRMResult{Result: protocol.Result{Code: protocol.ResultSuccess}, Identified: true},
+	} {
+		body, err := native.AppendV2(nil, m)
+		require.NoError(tb, err)
+		b, err := frame.Append(nil, &frame.Frame{Version: frame.V2, Codec: 1, ID: 1, Body: body})
+		require.NoError(tb, err)
+		all = append(all, b)
+	}
+	return all
+}
+
 // A body that compressors shorten by other means than Java's cannot be compared
 // with Java's bytes; what is in it can. (Package native compares the fields
 // with those that Java read.)
@@ -69,7 +106,7 @@ func TestCapturedFramesAreReadAndWrittenBack(t *testing.T) {
 		require.NoErrorf(t, err, "%s:%d %s", c.Name, c.Seq, c.Class)
 		require.EqualValues(t, c.Kind, m.TypeCode())
 		again := f
-		again.Body, err = pack(bodies.compressors, f.Codec, f.Compressor, m)
+		again.Body, err = pack(bodies.compressors, f.Version, f.Codec, f.Compressor, m)
 		require.NoError(t, err)
 		b, err := frame.Append(nil, &again)
 		require.NoError(t, err)
@@ -91,7 +128,7 @@ func TestCapturedFramesAreReadAndWrittenBack(t *testing.T) {
 func eachDamage(b []byte, f func(damaged []byte)) {
 	for n := range b {
 		f(b[:n])
-		if n >= frame.HeaderLen {
+		if n >= frame.HeaderLen && b[2] != frame.V0 {
 			cut := bytes.Clone(b[:n])
 			binary.BigEndian.PutUint32(cut[3:], uint32(n))
 			f(cut)
@@ -148,23 +185,30 @@ func TestDamagedFramesAreMessagesOrTypedErrors(t *testing.T) {
 	bodies := bodyReader{compressors: new(compress.Pool), limit: limit}
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	var n, messages int
+	frames := frames2(t)
+	for _, b := range loadFrames0(t) {
+		frames = append(frames, b)
+	}
 	for _, c := range loadCaptured(t) {
-		eachDamage(bytes.Clone(c.bytes), func(damaged []byte) {
+		frames = append(frames, bytes.Clone(c.bytes))
+	}
+	for _, b := range frames {
+		eachDamage(b, func(damaged []byte) {
 			if n++; n%sampleEvery != 0 {
 				return
 			}
 			before := allocated(sample)
 			m, err := bodies.decodeFrame(damaged)
 			if used := allocated(sample) - before; used > limit+working {
-				t.Fatalf("%s:%d: %x took %d bytes of memory", c.Name, c.Seq, damaged, used)
+				t.Fatalf("%x took %d bytes of memory", damaged, used)
 			}
 			switch {
 			case err == nil && m == nil:
-				t.Fatalf("%s:%d: %x is neither a message nor an error", c.Name, c.Seq, damaged)
+				t.Fatalf("%x is neither a message nor an error", damaged)
 			case err == nil:
 				messages++
 			case !typed(err):
-				t.Fatalf("%s:%d: %x: untyped error %v", c.Name, c.Seq, damaged, err)
+				t.Fatalf("%x: untyped error %v", damaged, err)
 			}
 		})
 	}
@@ -181,6 +225,12 @@ func FuzzMessageOfFrame(f *testing.F) {
 			f.Add(c.bytes)
 		}
 	}
+	for _, b := range loadFrames0(f) {
+		f.Add(b)
+	}
+	for _, b := range frames2(f) {
+		f.Add(b)
+	}
 	bodies := bodyReader{compressors: new(compress.Pool), limit: 1 << 20}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := bodies.decodeFrame(b)
@@ -190,11 +240,13 @@ func FuzzMessageOfFrame(f *testing.F) {
 		if err != nil {
 			return
 		}
-		packed, err := pack(bodies.compressors, b[10], b[11], m)
+		again, err := frame.Decode(b)
 		require.NoError(t, err)
-		again, err := frame.Append(nil, &frame.Frame{Codec: b[10], Compressor: b[11], Body: packed})
+		again.Body, err = pack(bodies.compressors, again.Version, again.Codec, again.Compressor, m)
 		require.NoError(t, err)
-		back, err := bodies.decodeFrame(again)
+		written, err := frame.Append(nil, &again)
+		require.NoError(t, err)
+		back, err := bodies.decodeFrame(written)
 		require.NoError(t, err)
 		require.Equal(t, m, back)
 	})

@@ -64,6 +64,10 @@ func (c *Conn) enqueue(f *frame.Frame, m protocol.Message) error {
 		return c.err
 	}
 	start := len(c.queue.buf)
+	f.Version = c.version
+	if f.Version == frame.V0 && m != nil {
+		f.TypeCode = int16(m.TypeCode())
+	}
 	buf, err := frame.AppendHeader(c.queue.buf, f)
 	if err == nil {
 		buf = append(buf, f.Body...)
@@ -92,7 +96,7 @@ func (c *Conn) enqueue(f *frame.Frame, m protocol.Message) error {
 }
 
 func appendBody(dst []byte, f *frame.Frame, m protocol.Message) ([]byte, error) {
-	k, err := codecOf(f.Codec)
+	k, err := codecOf(f.Version, f.Codec)
 	if err != nil {
 		return dst, err
 	}

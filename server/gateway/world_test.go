@@ -155,7 +155,7 @@ func (c *client) send(messageType byte, id int32, m protocol.Message, head map[s
 	c.t.Helper()
 	body, err := native.Append(nil, m)
 	require.NoError(c.t, err)
-	b, err := frame.Append(nil, &frame.Frame{MessageType: messageType, Codec: 1, ID: id, Head: head, Body: body})
+	b, err := frame.Append(nil, &frame.Frame{Version: frame.V1, MessageType: messageType, Codec: 1, ID: id, Head: head, Body: body})
 	require.NoError(c.t, err)
 	c.write(b)
 }
