@@ -26,6 +26,7 @@ func Rooms() []Room {
 		{"protocol/compress", false, "compressors by id, with a cap on the decompressed size", nil},
 		{"protocol/rpc", false, "one connection over TCP: reader, coalescing writer, reply table, heartbeat",
 			[]string{"protocol/native", "protocol/compress", "protocol/frame"}},
+		{"protocol/rpc/grpc", false, "the same over gRPC: each stream of HTTP/2 a connection of frames", []string{"protocol/rpc"}},
 
 		{"storage", pure, "what a coordinator remembers, Batch, State.Apply, the Store interface", []string{"protocol"}},
 		{"storage/memory", false, "the reference store, and the Raft state machine", []string{"storage"}},
@@ -36,7 +37,7 @@ func Rooms() []Room {
 		{"server/coordinator", false, "lanes, load, Step, Apply, dispatch, due-loop; owns the clock and the ids", []string{"server/txn"}},
 		{"server/peers", false, "who is connected; resource to channel in Seata's order of fallback", []string{"protocol/rpc"}},
 		{"server/gateway", false, "accepts on one port, tells protocols apart by first bytes, message to coordinator call",
-			[]string{"server/coordinator", "server/peers", "protocol/rpc"}},
+			[]string{"server/coordinator", "server/peers", "protocol/rpc/grpc"}},
 		{"server/sim", false, "a seeded world around the production coordinator; the invariant checker",
 			[]string{"server/coordinator", "storage/memory"}},
 		{"server/config", false, "the server's configuration: parse, validate, defaults", nil},

@@ -92,7 +92,8 @@ type Conn struct {
 }
 
 // New takes over nc and starts the connection's goroutines. Whoever calls New
-// must call Close.
+// must call Close. If nc has the method CloseCause(error) error, that is called
+// instead of its Close.
 func New(nc net.Conn, o Options) *Conn {
 	if o.MaxFrame <= 0 || o.MaxFrame > frame.MaxLen {
 		o.MaxFrame = frame.MaxLen
@@ -140,8 +141,18 @@ func (c *Conn) Close(cause error) {
 	if first {
 		close(c.done)
 		// The error of closing a socket that is given up tells nothing.
-		_ = c.nc.Close()
+		if t, ok := c.nc.(causeCloser); ok {
+			_ = t.CloseCause(cause)
+		} else {
+			_ = c.nc.Close()
+		}
 	}
+}
+
+// causeCloser is a transport that can tell the peer why it is closed.
+type causeCloser interface {
+	// CloseCause is Close. A nil cause means that this side ended it on purpose.
+	CloseCause(cause error) error
 }
 
 // Wait waits until the connection is closed and its goroutines have ended,
