@@ -145,9 +145,12 @@ func (c *Client) session(ctx context.Context, address string) (used bool, err er
 		return false, fmt.Errorf("connect to the coordinator: %w", err)
 	}
 	conn := rpc.New(nc, rpc.Options{
-		Handler:   c.handle,
-		WriteIdle: writeIdle,
-		ReadIdle:  readIdle,
+		Handler:     c.handle,
+		WriteIdle:   writeIdle,
+		ReadIdle:    readIdle,
+		Codec:       c.cfg.codec,
+		Compressor:  c.cfg.compressor,
+		Compressors: &c.compressors,
 	})
 	defer conn.Wait()
 	defer func() { conn.Close(err) }()

@@ -202,7 +202,7 @@ func (c *coder) next() protocol.Message {
 
 // message reads the message of the type.
 func (c *coder) message(code protocol.TypeCode) protocol.Message {
-	m := newMessage(code)
+	m := protocol.New(code)
 	if m == nil {
 		c.fail(ErrUnknownType, "%d; is the peer newer than Seata %s?", code, protocol.SeataVersion)
 		return nil

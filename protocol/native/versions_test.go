@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codectest"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
 
@@ -44,7 +45,7 @@ func streamed() []protocol.Message {
 	parts := []protocol.Message{
 		&protocol.GlobalBegin{TimeoutMillis: 1, Name: "n"}, &protocol.GlobalCommit{Global: protocol.Global{XID: "x"}},
 	}
-	return append(everyMessage(), &protocol.Merged{Messages: parts}, &protocol.Merged{Messages: parts, IDs: []int32{1, 2}},
+	return append(codectest.EveryMessage(), &protocol.Merged{Messages: parts}, &protocol.Merged{Messages: parts, IDs: []int32{1, 2}},
 		&protocol.MergedResult{Messages: []protocol.Message{&protocol.GlobalCommitResult{}}},
 		&protocol.GlobalBegin{Name: "a name that is\nlonger"}, &protocol.RegisterRM{ResourceIDs: "a,b"},
 		&protocol.BranchRegister{XID: "x", LockKey: "t:1"})
@@ -126,7 +127,7 @@ func TestDamagedStreams(t *testing.T) {
 	for _, m := range streamed() {
 		b, err := native.AppendFields(nil, m)
 		require.NoError(t, err)
-		eachDamage(b, func(damaged []byte) { checkNext(t, m.TypeCode(), damaged) })
+		codectest.EachDamage(b, func(damaged []byte) { checkNext(t, m.TypeCode(), damaged) })
 	}
 }
 

@@ -52,9 +52,7 @@ func (c *Conn) begins(r *bufio.Reader) (func(*bufio.Reader) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	c.version = version
-	c.mu.Unlock()
+	c.version.Store(uint32(version))
 	if version == frame.V0 {
 		return c.readFrame0, nil
 	}
@@ -131,22 +129,16 @@ func (c *Conn) dispatch(b []byte) error {
 	default:
 		return fmt.Errorf("%w: %d", ErrMessageType, f.MessageType)
 	}
-	m, err := c.bodies.message(&f)
+	m, names, err := c.bodies.message(&f)
 	if err != nil {
 		return err
-	}
-	if !c.codecKnown {
-		c.codecKnown = true
-		c.mu.Lock()
-		c.codec = f.Codec
-		c.mu.Unlock()
 	}
 	if f.MessageType == frame.Response {
 		c.answer(f.ID, Response{Message: m, Head: f.Head})
 	} else if c.o.Handler != nil {
 		c.o.Handler(c, Request{
 			ID: f.ID, idHigh: f.IDHigh, OneWay: f.MessageType == frame.OneWay,
-			Codec: f.Codec, Compressor: f.Compressor, Head: f.Head, Message: m,
+			Codec: f.Codec, Compressor: f.Compressor, Names: names, Head: f.Head, Message: m,
 		})
 	}
 	return nil

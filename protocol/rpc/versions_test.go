@@ -1,10 +1,13 @@
 package rpc
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +20,56 @@ import (
 	"github.com/qiao-tx/qiao/protocol/frame"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
+
+// loadFrames0 reads the frames of version 0 that Java's encoders wrote.
+func loadFrames0(tb testing.TB) map[string][]byte {
+	tb.Helper()
+	data, err := os.ReadFile("../testdata/v0/frames.jsonl")
+	require.NoError(tb, err)
+	all := make(map[string][]byte)
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		var g struct{ By, Name, Hex string }
+		require.NoError(tb, json.Unmarshal(lines.Bytes(), &g))
+		all[g.Name+" "+g.By], err = hex.DecodeString(g.Hex)
+		require.NoError(tb, err)
+	}
+	require.NoError(tb, lines.Err())
+	require.Len(tb, all, 15)
+	return all
+}
+
+// frames2 are frames of version 2: of a request, and of results as only this
+// version has them.
+func frames2(tb testing.TB) [][]byte {
+	tb.Helper()
+	var all [][]byte
+	for _, m := range []protocol.Message{
+		&protocol.RegisterTM{Identity: protocol.Identity{Version: "2.7.0", ApplicationID: "a"}},
+		&protocol.RegisterTMResult{Result: protocol.Result{Message: "no"}, Version: "2.7.0"},
+		&protocol.RegisterRMResult{Result: protocol.Result{Code: protocol.ResultSuccess}, Identified: true},
+	} {
+		body, err := native.AppendV2(nil, m)
+		require.NoError(tb, err)
+		b, err := frame.Append(nil, &frame.Frame{Version: frame.V2, Codec: 1, ID: 1, Body: body})
+		require.NoError(tb, err)
+		all = append(all, b)
+	}
+	return all
+}
+
+// loadVersions are frames of the versions 0 and 2.
+func loadVersions(tb testing.TB) []captured {
+	tb.Helper()
+	var all []captured
+	for name, b := range loadFrames0(tb) {
+		all = append(all, captured{Name: name, Kind: int16(b[4])<<8 | int16(b[5]), bytes: b})
+	}
+	for i, b := range frames2(tb) {
+		all = append(all, captured{Name: "version 2", Kind: int16(i), bytes: b})
+	}
+	return all
+}
 
 // expectHex reads as many bytes as want has, and compares.
 func expectHex(tb testing.TB, nc net.Conn, want string) {
