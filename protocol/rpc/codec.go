@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/qiao-tx/qiao/protocol"
@@ -18,6 +19,8 @@ import (
 const (
 	CodecSeata    byte = 1
 	CodecProtobuf byte = 2
+	// CodecGRPC is what Java's clients from 2.3 use over gRPC.
+	CodecGRPC byte = 40
 )
 
 // coding turns messages into bodies and back. appendBody appends to dst and
@@ -43,6 +46,8 @@ func codingOf(version, id byte) (coding, error) {
 		return coding{appendNative, decodeNative}, nil
 	case CodecProtobuf:
 		return coding{pb.Append, pb.Decode}, nil
+	case CodecGRPC:
+		return coding{pb.AppendAny, pb.DecodeAny}, nil
 	}
 	return coding{}, fmt.Errorf("%w: codec %d (%s)%s; set seata.transport.serialization to %s at the peer",
 		ErrCodec, id, codecName(id), whyNot(id), strings.Join(CodecNames(), " or "))
@@ -81,7 +86,7 @@ func CodecByName(name string) (byte, error) {
 		if !strings.EqualFold(codecName(id), name) {
 			continue
 		}
-		if _, err := codingOf(frame.V1, id); err == nil {
+		if slices.Contains(CodecNames(), codecName(id)) {
 			return id, nil
 		}
 		return 0, fmt.Errorf("%w: %q%s; valid are %s", ErrCodec, name, whyNot(id), strings.Join(CodecNames(), ", "))
@@ -94,8 +99,11 @@ func CodecByName(name string) (byte, error) {
 // known to a Java process only. Such bodies have a history of running code of
 // the sender's choice, and no layout that could be checked.
 func whyNot(id byte) string {
-	if codecName(id) == "unknown" {
+	switch codecName(id) {
+	case "unknown":
 		return ""
+	case "grpc":
+		return " is for gRPC"
 	}
 	return " is refused because its bodies choose the Java classes to build and have no fixed layout"
 }
@@ -110,6 +118,8 @@ func codecName(id byte) string {
 		return "kryo"
 	case 8:
 		return "fst"
+	case CodecGRPC:
+		return "grpc"
 	case 22:
 		return "hessian"
 	case 50:

@@ -34,5 +34,5 @@ func (s *Server) serveStream(stream net.Conn) {
 		return
 	}
 	defer s.connections.leave()
-	s.serveSeata(stream)
+	s.serveSeata(stream, "grpc")
 }

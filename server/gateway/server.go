@@ -189,12 +189,13 @@ func (s *Server) serve(nc net.Conn) {
 	case spoken == speaksHTTP:
 		s.handoff.give(c)
 	default:
-		s.serveSeata(c)
+		s.serveSeata(c, "seata")
 	}
 }
 
-func (s *Server) serveSeata(nc net.Conn) {
-	ses := &session{server: s, ready: make(chan struct{})}
+// serveSeata serves a channel; transport is what carries it, in Seata's words.
+func (s *Server) serveSeata(nc net.Conn, transport string) {
+	ses := &session{server: s, transport: transport, ready: make(chan struct{})}
 	ses.conn = rpc.New(nc, rpc.Options{
 		Handler: ses.handle, ReadIdle: s.cfg.ReadIdleTimeout, Compressors: &s.compressors,
 	})
