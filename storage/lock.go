@@ -74,10 +74,9 @@ func CheckRows(resource, lockKey string) error {
 // EachRow calls f with each row that the lock key names, in its order,
 // repetitions included, until f fails. The error is f's or wraps ErrBadLockKey.
 func EachRow(lockKey string, f func(table, pk string) error) error {
-	if lockKey == "" {
-		return nil
-	}
-	for group := range strings.SplitSeq(lockKey, ";") {
+	for lockKey != "" {
+		var group string
+		group, lockKey, _ = strings.Cut(lockKey, ";")
 		if group == "" {
 			continue
 		}
@@ -85,8 +84,9 @@ func EachRow(lockKey string, f func(table, pk string) error) error {
 		if !ok || table == "" {
 			return fmt.Errorf("%w: %.80q names no table; want table:pk,pk;table2:pk", ErrBadLockKey, group)
 		}
-		for pk := range strings.SplitSeq(pks, ",") {
-			if pk == "" {
+		for more := true; more; {
+			var pk string
+			if pk, pks, more = strings.Cut(pks, ","); pk == "" {
 				return fmt.Errorf("%w: table %q has an empty primary key", ErrBadLockKey, table)
 			}
 			if err := f(table, pk); err != nil {

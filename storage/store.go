@@ -86,6 +86,18 @@ type Store interface {
 	Close() error
 }
 
+// Submitter is a Store that needs no goroutine to wait for a Batch. Its Load and
+// CheckLocks wait for no disk and no network.
+type Submitter interface {
+	Store
+
+	// Submit is Apply without the wait. An error means that nothing was written.
+	// Without one, done is called once with what Apply would answer: from another
+	// goroutine or later, never by Submit itself. It must not block, as others
+	// wait behind it. b must not be changed any more.
+	Submit(b *Batch, done func(error)) error
+}
+
 // Stats counts what a store holds and has done since it was opened.
 type Stats struct {
 	Globals, Branches, Locks, Tombstones int64

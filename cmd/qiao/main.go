@@ -41,6 +41,9 @@ func run(args []string) int {
 	if err == nil {
 		return 0
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = context.Cause(ctx) // names the signal
+	}
 	fmt.Fprintf(os.Stderr, "qiao: %v\n", err)
 	if errors.As(err, new(usageError)) {
 		return exitUsage
@@ -55,6 +58,7 @@ func newRootCommand() *cobra.Command {
 		Long: `qiao runs and inspects a transaction coordinator that speaks Apache Seata's protocol.
 
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
+		Version:       buildVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		// How far from a command a mistyped one may be.
@@ -70,23 +74,43 @@ Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
 		newDemoCommand(),
 		newBenchCommand(),
 		newUndoTableCommand(),
+		newFrameCommand(),
 		newBenchResponderCommand(),
 		newChildCommand(),
 		newShopCommand(),
 	)
+	root.SetHelpCommand(newHelpCommand())
 	return root
 }
 
+// newHelpCommand is cobra's, except that it refuses what is no command.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Show the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return knownCommand(about, rest)
+			}
+			return about.Help()
+		},
+	}
+}
+
 // knownCommand refuses what is no subcommand and names the nearest one.
-func knownCommand(root *cobra.Command, args []string) error {
+func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("there is no command %q", args[0])
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-		return usageError{fmt.Errorf("%w; did you mean %q?", err, root.Name()+" "+near[0])}
+	err := fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usageError{fmt.Errorf("%w; did you mean %q?", err, cmd.CommandPath()+" "+near[0])}
 	}
-	return usageError{fmt.Errorf("%w; %q lists all", err, root.Name()+" --help")}
+	return usageError{fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")}
 }
 
 // noArguments refuses arguments that a command would ignore.

@@ -147,6 +147,9 @@ func (c *conn) exec(ctx context.Context, global string, st *sqlparse.Statement, 
 		return c.tx.exec(ctx, st, args, run)
 	}
 	if st.Kind == sqlparse.Read || st.Kind == sqlparse.Local {
+		if err := checkAlone(st); err != nil {
+			return nil, err
+		}
 		return run(ctx)
 	}
 	var result driver.Result
@@ -171,6 +174,9 @@ func (c *conn) query(ctx context.Context, global string, st *sqlparse.Statement,
 		return c.tx.query(ctx, st, args, run)
 	}
 	if st.Kind == sqlparse.Read || st.Kind == sqlparse.Local {
+		if err := checkAlone(st); err != nil {
+			return nil, err
+		}
 		return run(ctx)
 	}
 	var rows driver.Rows
@@ -211,6 +217,19 @@ func (c *conn) alone(ctx context.Context, global string, work func(*localTx) err
 		}
 		return nil
 	})
+}
+
+// checkAlone refuses what makes no sense outside of a local transaction. SQLite
+// would begin one for a savepoint, and it would go back to the pool with the
+// connection, holding the file's write lock.
+func checkAlone(st *sqlparse.Statement) error {
+	if st.Savepoint.Verb != 0 {
+		return &sqlparse.Unsupported{
+			Reason: "a savepoint outside of a local transaction",
+			Remedy: "begin one with BeginTx and execute it there",
+		}
+	}
+	return nil
 }
 
 // checkArgs refuses arguments that cannot be matched to placeholders.

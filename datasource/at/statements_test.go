@@ -224,6 +224,23 @@ func TestASavepointMayTakeEverythingBack(t *testing.T) {
 	})
 }
 
+// On SQLite a savepoint outside of a transaction begins one, which would hold
+// the file's write lock on a connection that goes back to the pool.
+func TestSavepointsNeedALocalTransaction(t *testing.T) {
+	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
+		ctx, x := e.global()
+		for _, statement := range []string{"SAVEPOINT s", "ROLLBACK TO s", "RELEASE SAVEPOINT s"} {
+			_, err := e.db.ExecContext(ctx, statement)
+			require.ErrorIs(t, err, sqlparse.ErrUnsupported, statement)
+			require.ErrorContains(t, err, "BeginTx")
+			_, err = e.db.QueryContext(ctx, statement)
+			require.ErrorIs(t, err, sqlparse.ErrUnsupported, statement)
+		}
+		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
+		assert.Len(t, e.tc.branchesOf(x), 1)
+	})
+}
+
 func TestPreparedStatements(t *testing.T) {
 	onEachDatabase(t, settings{}, stock, func(t *testing.T, e *env) {
 		before := e.dump(allStock)

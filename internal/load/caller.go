@@ -43,10 +43,10 @@ func (c *caller) run(ctx context.Context, until time.Time) error {
 		case err == nil:
 			c.counts.conflicts.Add(1)
 		case c.conn.Err() != nil:
-			c.counts.errors.Add(1)
+			c.counts.fail(err)
 			return fmt.Errorf("%s: %w", c.o.Target, c.conn.Err())
 		default:
-			c.counts.errors.Add(1)
+			c.counts.fail(err)
 			pause(ctx, errorPause)
 		}
 	}

@@ -2,12 +2,14 @@ package load
 
 import (
 	"context"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -80,11 +82,11 @@ func writeMetrics(w http.ResponseWriter, batches float64) {
 		"# HELP x y\nqiao_batches_total " + strconv.FormatFloat(batches, 'f', -1, 64) + "\n"))
 }
 
-// conflicting is a server on which every first branch meets a lock.
-func TestLockConflictIsRolledBackAndIsNoError(t *testing.T) {
+// scripted starts a server for one connection that registers every client and
+// answers the rest as the test says.
+func scripted(t *testing.T, answer func(protocol.Message) protocol.Message) (target string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	var rollbacks sync.Map
 	var conns sync.WaitGroup
 	conns.Go(func() {
 		nc, err := listener.Accept()
@@ -92,27 +94,41 @@ func TestLockConflictIsRolledBackAndIsNoError(t *testing.T) {
 			return
 		}
 		conn := rpc.New(nc, rpc.Options{Handler: func(c *rpc.Conn, r rpc.Request) {
-			ok := protocol.OK()
-			var answer protocol.Message
-			switch m := r.Message.(type) {
+			switch r.Message.(type) {
 			case *protocol.RegisterTM:
-				answer = &protocol.RegisterTMResult{Result: ok.Result, Identified: true}
+				_ = c.Reply(r, &protocol.RegisterTMResult{Result: protocol.OK().Result, Identified: true}, nil)
 			case *protocol.RegisterRM:
-				answer = &protocol.RegisterRMResult{Result: ok.Result, Identified: true}
-			case *protocol.GlobalBegin:
-				answer = &protocol.GlobalBeginResult{TxResult: ok, XID: "x:1:1"}
-			case *protocol.BranchRegister:
-				answer = &protocol.BranchRegisterResult{TxResult: protocol.Failure(protocol.ExceptionLockKeyConflict, m.LockKey)}
-			case *protocol.GlobalRollback:
-				rollbacks.Store(m.XID, true)
-				answer = &protocol.GlobalRollbackResult{TxResult: ok, Status: protocol.StatusRollbacked}
+				_ = c.Reply(r, &protocol.RegisterRMResult{Result: protocol.OK().Result, Identified: true}, nil)
+			default:
+				_ = c.Reply(r, answer(r.Message), nil)
 			}
-			_ = c.Reply(r, answer, nil)
 		}})
 		conn.Wait()
 	})
+	t.Cleanup(func() {
+		require.NoError(t, listener.Close())
+		conns.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// On this server every first branch meets a lock.
+func TestLockConflictIsRolledBackAndIsNoError(t *testing.T) {
+	var rollbacks sync.Map
+	target := scripted(t, func(m protocol.Message) protocol.Message {
+		switch m := m.(type) {
+		case *protocol.GlobalBegin:
+			return &protocol.GlobalBeginResult{TxResult: protocol.OK(), XID: "x:1:1"}
+		case *protocol.BranchRegister:
+			return &protocol.BranchRegisterResult{TxResult: protocol.Failure(protocol.ExceptionLockKeyConflict, m.LockKey)}
+		case *protocol.GlobalRollback:
+			rollbacks.Store(m.XID, true)
+			return &protocol.GlobalRollbackResult{TxResult: protocol.OK(), Status: protocol.StatusRollbacked}
+		}
+		return nil
+	})
 	report, err := Run(t.Context(), Options{
-		Target: listener.Addr().String(), Metrics: "http://127.0.0.1:1/metrics",
+		Target: target, Metrics: "http://127.0.0.1:1/metrics",
 		Concurrency: 2, Connections: 1, Duration: 100 * time.Millisecond, Conflict: 1,
 	}, nil)
 	require.NoError(t, err)
@@ -122,8 +138,24 @@ func TestLockConflictIsRolledBackAndIsNoError(t *testing.T) {
 	require.Error(t, report.ServerFiguresMissing(), "this server publishes none")
 	_, rolledBack := rollbacks.Load("x:1:1")
 	require.True(t, rolledBack)
-	require.NoError(t, listener.Close())
-	conns.Wait()
+}
+
+// A server that refuses everything has no rate: the run fails and says why.
+func TestARunThatOnlyFailsNamesTheReason(t *testing.T) {
+	target := scripted(t, func(protocol.Message) protocol.Message {
+		return &protocol.GlobalBeginResult{TxResult: protocol.Failure(protocol.ExceptionBeginFailed, "the disk is full")}
+	})
+	report, err := Run(t.Context(), Options{
+		Target: target, Metrics: "http://127.0.0.1:1/metrics", Concurrency: 2, Connections: 1, Duration: 100 * time.Millisecond,
+	}, nil)
+	require.ErrorIs(t, err, ErrNoneCommitted)
+	require.ErrorContains(t, err, "the disk is full")
+	require.Positive(t, report.Errors)
+	require.Contains(t, report.FirstError, "the disk is full")
+	var text strings.Builder
+	_, err = report.WriteTo(&text)
+	require.NoError(t, err)
+	require.Contains(t, text.String(), "the disk is full")
 }
 
 func TestLostConnectionEndsTheRun(t *testing.T) {
@@ -147,6 +179,7 @@ func TestOptionsThatMakeNoSenseAreNamed(t *testing.T) {
 		{Options{Branches: -1}, "branches -1"},
 		{Options{Concurrency: 2, Connections: 3}, "connections 3: want 1 to 2"},
 		{Options{Conflict: 2}, "share"},
+		{Options{Conflict: math.NaN()}, "share"},
 		{Options{Conflict: 0.5, Mode: TCC}, "lock nothing"},
 		{Options{Duration: -1}, "negative"},
 	} {

@@ -102,7 +102,7 @@ func (o Options) check() error {
 	switch {
 	case o.Duration < 0:
 		return fmt.Errorf("%w: duration %s is negative", ErrOptions, o.Duration)
-	case o.Conflict < 0 || o.Conflict > 1:
+	case !(o.Conflict >= 0 && o.Conflict <= 1): // NaN too
 		return fmt.Errorf("%w: conflict %g: want a share from 0 to 1", ErrOptions, o.Conflict)
 	case o.Conflict > 0 && o.Mode != AT:
 		return fmt.Errorf("%w: conflict needs mode at: branches of mode %s lock nothing", ErrOptions, o.Mode)

@@ -22,6 +22,8 @@ type Report struct {
 	// Errors are requests without a proper answer; a lock conflict is none.
 	Errors    uint64 `json:"errors"`
 	Conflicts uint64 `json:"conflicts"`
+	// FirstError is the text of the first of the Errors.
+	FirstError string `json:"first_error,omitempty"`
 	// Registered branches, and the phase-two orders that came for them.
 	Registered uint64 `json:"registered_total"`
 	Callbacks  uint64 `json:"callbacks_total"`
@@ -53,16 +55,20 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 		}
 		return fmt.Sprintf(format, *p)
 	}
+	firstError := ""
+	if r.FirstError != "" {
+		firstError = "\n  the first error: " + r.FirstError
+	}
 	n, err := fmt.Fprintf(w, `
 mode %s, %d branches, %d callers on %d connections
   %.0f tx/s, p50 %.2f ms, p99 %.2f ms
-  %d committed, %d lock conflicts, %d errors
+  %d committed, %d lock conflicts, %d errors%s
   %d branches registered, %d phase-two orders, drained in %.2f s
   server: %s batches a transaction, %s CPU s per 1,000 transactions, %s MB resident
 `,
 		r.Mode, r.Branches, r.Concurrency, r.Connections,
 		r.TxPerS, r.P50MS, r.P99MS,
-		r.Committed, r.Conflicts, r.Errors,
+		r.Committed, r.Conflicts, r.Errors, firstError,
 		r.Registered, r.Callbacks, r.DrainS,
 		figure(r.BatchesPerTx, "%.2f"), figure(r.ServerCPUSPer1000Tx, "%.4f"), figure(r.ServerRSSMB, "%.0f"))
 	return int64(n), err

@@ -15,6 +15,9 @@ import (
 // ErrNotDrained reports that phase-two orders are missing after DrainTimeout.
 var ErrNotDrained = errors.New("phase-two orders are missing")
 
+// ErrNoneCommitted reports that requests failed and no transaction committed.
+var ErrNoneCommitted = errors.New("no transaction committed")
+
 // answerTimeout is how long the last answers may take after the load.
 const answerTimeout = 30 * time.Second
 
@@ -24,7 +27,8 @@ const progressEvery = time.Second
 // Run puts the load on the target, waits for the phase-two orders of all
 // transactions it decided, and reports. Progress, which may be nil, is called
 // from one goroutine, once a second. The error wraps ErrOptions, ErrNotDrained
-// (the report is complete then), ctx's error, or is that of a connection.
+// or ErrNoneCommitted (the report is complete then), ctx's error, or is that of a
+// connection.
 func Run(ctx context.Context, o Options, progress func(Progress)) (*Report, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -64,6 +68,12 @@ func Run(ctx context.Context, o Options, progress func(Progress)) (*Report, erro
 		Registered: counts.registered.Load(), Callbacks: counts.callbacks.Load(),
 		P50MS: latency.quantileMS(0.50), P99MS: latency.quantileMS(0.99),
 		DrainS: drained.Seconds(),
+	}
+	if first := counts.firstError.Load(); first != nil {
+		r.FirstError = (*first).Error()
+		if r.Committed == 0 {
+			drainErr = errors.Join(fmt.Errorf("%w: the first of %d errors: %w", ErrNoneCommitted, r.Errors, *first), drainErr)
+		}
 	}
 	r.TxPerS = float64(r.Committed) / loaded.Sub(start).Seconds()
 	if figuresErr == nil {

@@ -26,6 +26,14 @@ type tally struct {
 	registered, callbacks        atomic.Uint64
 	// expected orders: the branches of decided transactions.
 	expected atomic.Uint64
+	// firstError is why the first of the errors was one.
+	firstError atomic.Pointer[error]
+}
+
+// fail counts a request without a proper answer.
+func (n *tally) fail(err error) {
+	n.errors.Add(1)
+	n.firstError.CompareAndSwap(nil, &err)
 }
 
 // backlog is how many orders are still to come. Some come before the answer to

@@ -31,6 +31,7 @@ func Rooms() []Room {
 		{"protocol/rpc", false, "one connection over TCP: reader, coalescing writer, reply table, heartbeat",
 			[]string{"protocol/native", "protocol/pb", "protocol/compress", "protocol/frame"}},
 		{"protocol/rpc/grpc", false, "the same over gRPC: each stream of HTTP/2 a connection of frames", []string{"protocol/rpc"}},
+		{"protocol/wiretext", false, "a frame as a JSON object and back, byte for byte; as lines for people", []string{"protocol/rpc"}},
 
 		{"storage", pure, "what a coordinator remembers, Batch, State.Apply, the Store interface", []string{"protocol"}},
 		{"storage/memory", false, "the reference store, and the Raft state machine", []string{"storage"}},
@@ -68,6 +69,8 @@ func Rooms() []Room {
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
+		{"internal/pcap", false, "the bytes of TCP connections out of captured packets", nil},
+		{"internal/wiretap", false, "the frames in streams of bytes; a proxy that hands out what passes", []string{"protocol/rpc"}},
 		{"internal/promtext", false, "reads what a server publishes for Prometheus", nil},
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},

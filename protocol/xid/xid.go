@@ -41,7 +41,7 @@ func Parse(x string) (address string, id int64, err error) {
 		return "", 0, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMalformed, len(x), MaxLen)
 	}
 	i := strings.LastIndexByte(x, ':')
-	if i <= 0 || !strings.Contains(x[:i], ":") {
+	if i <= 0 || strings.IndexByte(x[:i], ':') < 0 {
 		return "", 0, fmt.Errorf("%w %q: want host:port:id", ErrMalformed, x)
 	}
 	id, err = strconv.ParseInt(x[i+1:], 10, 64)

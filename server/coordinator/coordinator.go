@@ -39,7 +39,8 @@ type Config struct {
 	// Clock is the time by which everything is decided (time.Now).
 	Clock func() time.Time
 	// Spawn runs work that may wait for the store (default: on goroutines that
-	// are used again). The simulator puts its own scheduler here.
+	// are used again); with a storage.Submitter nothing does. The simulator puts
+	// its own scheduler here.
 	Spawn func(func())
 	// PollEvery is the period of the due-loop (100 ms).
 	PollEvery time.Duration
@@ -96,6 +97,10 @@ type Coordinator struct {
 	due    dueLoop
 	stats  counters
 
+	// submitter is the store, when it takes Batches without waiting.
+	submitter storage.Submitter
+	unused    sync.Pool // of *lane
+
 	draining atomic.Bool
 	closing  chan struct{}
 	runners  *runners
@@ -123,6 +128,8 @@ func New(ctx context.Context, cfg Config) (*Coordinator, error) {
 	for i := range c.lanes {
 		c.lanes[i].lanes = make(map[string]*lane)
 	}
+	c.submitter, _ = cfg.Store.(storage.Submitter)
+	c.unused.New = c.newLane
 	c.runners = newRunners()
 	if c.cfg.Spawn == nil {
 		c.cfg.Spawn = c.runners.spawn
@@ -185,19 +192,15 @@ func (c *Coordinator) Close() {
 	}
 }
 
-// run starts work that Close waits for. It returns false after Close.
-func (c *Coordinator) run(f func()) bool {
+// enter begins work that Close waits for, until work.Done. It returns false after
+// Close.
+func (c *Coordinator) enter() bool {
 	c.stopping.RLock()
 	defer c.stopping.RUnlock()
-	if c.stopped {
-		return false
+	if !c.stopped {
+		c.work.Add(1)
 	}
-	c.work.Add(1)
-	c.cfg.Spawn(func() {
-		defer c.work.Done()
-		f()
-	})
-	return true
+	return !c.stopped
 }
 
 func (c *Coordinator) nowMillis() int64 { return c.cfg.Clock().UnixMilli() }

@@ -89,6 +89,7 @@ func (c *Coordinator) begin(from Caller, m *protocol.GlobalBegin, reply Replier)
 }
 
 func (c *Coordinator) commit(from Caller, m *protocol.GlobalCommit, reply Replier) {
+	qiao := from.Qiao // all that the closure needs
 	c.submit(m.XID, txn.Commit{}, func(r txn.Reply, err error) {
 		if err != nil {
 			// Java's transaction manager takes the status for the answer and
@@ -96,11 +97,12 @@ func (c *Coordinator) commit(from Caller, m *protocol.GlobalCommit, reply Replie
 			reply(&protocol.GlobalCommitResult{TxResult: c.head(r, err, protocol.ExceptionFailedStore), Status: protocol.StatusFinished}, nil)
 			return
 		}
-		reply(&protocol.GlobalCommitResult{TxResult: protocol.OK(), Status: txn.CommitAnswer(r.Status)}, trueStatus(from, r.Status))
+		reply(&protocol.GlobalCommitResult{TxResult: protocol.OK(), Status: txn.CommitAnswer(r.Status)}, trueStatus(qiao, r.Status))
 	})
 }
 
 func (c *Coordinator) rollback(from Caller, m *protocol.GlobalRollback, reply Replier) {
+	qiao := from.Qiao
 	c.submit(m.XID, txn.Rollback{}, func(r txn.Reply, err error) {
 		result := &protocol.GlobalRollbackResult{TxResult: c.head(r, err, protocol.ExceptionFailedStore), Status: r.Status}
 		if err != nil {
@@ -109,7 +111,7 @@ func (c *Coordinator) rollback(from Caller, m *protocol.GlobalRollback, reply Re
 			reply(result, nil)
 			return
 		}
-		reply(result, trueStatus(from, r.Status))
+		reply(result, trueStatus(qiao, r.Status))
 	})
 }
 
@@ -124,11 +126,12 @@ func (c *Coordinator) register(from Caller, m *protocol.BranchRegister, requestK
 		ID: c.ids.next(), Type: m.Type, ResourceID: m.ResourceID, ClientID: from.ClientID,
 		LockKey: m.LockKey, ApplicationData: m.ApplicationData, RequestKey: requestKey,
 	}
+	qiao := from.Qiao
 	c.submit(m.XID, e, func(r txn.Reply, err error) {
 		var held *storage.LockHeld
 		if errors.As(err, &held) {
 			c.stats.conflicts.Add(1)
-			reply(&protocol.BranchRegisterResult{TxResult: conflict(m, held)}, holder(from, held))
+			reply(&protocol.BranchRegisterResult{TxResult: conflict(m, held)}, holder(qiao, held))
 			return
 		}
 		result := &protocol.BranchRegisterResult{TxResult: c.head(r, err, protocol.ExceptionBranchRegisterFailed), BranchID: r.BranchID}
@@ -146,13 +149,19 @@ func (c *Coordinator) reportBranch(m *protocol.BranchReport, reply Replier) {
 	})
 }
 
-// query runs a request that only reads, off the caller's goroutine. After Close
-// the store answers for itself: it is open still, or says that it is not.
+// query runs a request that only reads: off the caller's goroutine if it may
+// have to wait. After Close the store answers for itself: it is open still, or
+// says that it is not.
 func (c *Coordinator) query(read func(context.Context)) {
 	ctx := context.Background()
-	if !c.run(func() { read(ctx) }) {
+	if c.submitter != nil || !c.enter() {
 		read(ctx)
+		return
 	}
+	c.cfg.Spawn(func() {
+		defer c.work.Done()
+		read(ctx)
+	})
 }
 
 func (c *Coordinator) globalStatus(ctx context.Context, m *protocol.GlobalStatusRequest, reply Replier) {
@@ -215,15 +224,15 @@ func failsFast(applicationData string) bool {
 	return err == nil && hint.AutoCommit != nil && !*hint.AutoCommit
 }
 
-func holder(from Caller, held *storage.LockHeld) map[string]string {
-	if !from.Qiao {
+func holder(qiao bool, held *storage.LockHeld) map[string]string {
+	if !qiao {
 		return nil
 	}
 	return map[string]string{HeadHolder: held.Holder.XID}
 }
 
-func trueStatus(from Caller, s protocol.GlobalStatus) map[string]string {
-	if !from.Qiao {
+func trueStatus(qiao bool, s protocol.GlobalStatus) map[string]string {
+	if !qiao {
 		return nil
 	}
 	return map[string]string{HeadStatus: strconv.Itoa(int(s))}

@@ -30,22 +30,32 @@ type bench struct {
 	store *gate
 	rms   *managers
 	c     *Coordinator
+	// submits: the coordinator sees a storage.Submitter.
+	submits bool
 }
 
+// inBubble runs the test over both kinds of store.
 func inBubble(t *testing.T, cfg Config, test func(t *testing.T, b *bench)) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, store: &gate{Store: memory.New()}, rms: &managers{}}
-		b.c = b.node(cfg)
-		test(t, b)
-		b.store.open()
-		b.c.Close()
-		synctest.Wait()
-	})
+	for kind, submits := range map[string]bool{"Apply waits": false, "Submit does not": true} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &bench{t: t, store: &gate{Store: memory.New()}, rms: &managers{}, submits: submits}
+				b.c = b.node(cfg)
+				test(t, b)
+				b.store.open()
+				b.c.Close()
+				synctest.Wait()
+			})
+		})
+	}
 }
 
 // node starts a coordinator over the bench's store.
 func (b *bench) node(cfg Config) *Coordinator {
 	cfg.Store, cfg.Dispatcher = b.store, b.rms
+	if b.submits {
+		cfg.Store = submitter{b.store}
+	}
 	if cfg.Address == "" {
 		cfg.Address = "10.0.0.1:8091"
 	}
@@ -157,6 +167,23 @@ func (g *gate) Apply(ctx context.Context, b *storage.Batch) error {
 		}
 	}
 	return g.Store.Apply(ctx, b)
+}
+
+// submitter is the gate for who does not wait. Like the default store it refuses
+// at once what it can.
+type submitter struct{ *gate }
+
+func (s submitter) Submit(b *storage.Batch, done func(error)) error {
+	s.mu.Lock()
+	open := s.shut == nil && s.before == nil
+	s.mu.Unlock()
+	if open {
+		if err := s.Store.(*memory.Store).Check(b); err != nil {
+			return err
+		}
+	}
+	go func() { done(s.Apply(context.Background(), b)) }()
+	return nil
 }
 
 func (g *gate) close() {

@@ -1,9 +1,6 @@
 package coordinator
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -26,9 +23,14 @@ type laneShard struct {
 // events waiting or callers who wait for phase two; one run serves it at a time,
 // so within a node a transaction's decisions never race.
 type lane struct {
+	c       *Coordinator
+	shard   *laneShard
+	xid     string
 	queue   []call
 	running bool
 	waiters []waiter
+
+	run run
 }
 
 // call is one event with the way back to its sender.
@@ -49,22 +51,80 @@ func (c *Coordinator) shard(x string) *laneShard {
 	return &c.lanes[maphash.String(c.seed, x)%laneShards]
 }
 
+// newLane returns a lane that served another transaction before, or a new one.
+func (c *Coordinator) newLane() any {
+	l := &lane{c: c}
+	l.run.applied = l.applied
+	return l
+}
+
 // submit queues an event for the transaction. done may be nil.
 func (c *Coordinator) submit(x string, e txn.Event, done func(txn.Reply, error)) {
 	s := c.shard(x)
 	s.mu.Lock()
 	l := s.lanes[x]
 	if l == nil {
-		l = &lane{}
+		l = c.unused.Get().(*lane)
+		l.shard, l.xid = s, x
 		s.lanes[x] = l
 	}
 	l.queue = append(l.queue, call{event: e, done: done})
 	start := !l.running
 	l.running = true
 	s.mu.Unlock()
-	if start && !c.run(func() { c.runLane(s, l, x) }) {
+	if start && !c.start(l) {
 		s.abandon(x)
 	}
+}
+
+// start has a lane served: here and now as far as nothing has to be waited for,
+// if the store lets it, or else on a goroutine that waits for the store. It
+// returns false after Close.
+func (c *Coordinator) start(l *lane) bool {
+	if !c.enter() {
+		return false
+	}
+	if c.submitter != nil {
+		l.serve()
+	} else {
+		c.cfg.Spawn(l.serve)
+	}
+	return true
+}
+
+// take moves what waits into the run; false means that nothing does, and that
+// the lane is not served any more.
+func (l *lane) take() bool {
+	r, s := &l.run, l.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(r.calls)
+	r.calls, l.queue = l.queue, r.calls[:0]
+	if len(r.calls) > 0 {
+		return true
+	}
+	l.running = false
+	r.known = nil
+	if len(l.waiters) == 0 {
+		delete(s.lanes, l.xid)
+		l.retire()
+	}
+	return false
+}
+
+// keptCalls bounds what a lane keeps for its next transaction.
+const keptCalls = 64
+
+// retire keeps a lane that nobody knows any more for another transaction.
+func (l *lane) retire() {
+	if cap(l.run.calls)+cap(l.queue) > keptCalls {
+		return
+	}
+	r := &l.run
+	r.stepper.Reset()
+	r.state, r.folded = storage.State{}, folded{effects: r.folded.effects[:0]}
+	l.shard, l.xid, l.waiters = nil, "", nil
+	l.c.unused.Put(l)
 }
 
 // abandon answers everybody in a lane that nothing serves after Close. Other
@@ -93,205 +153,15 @@ func (s *laneShard) abandonAll() {
 	}
 }
 
-// runLane serves a lane until nothing waits in it.
-func (c *Coordinator) runLane(s *laneShard, l *lane, x string) {
-	var known *storage.State
-	for {
-		s.mu.Lock()
-		calls := l.queue
-		l.queue = nil
-		if len(calls) == 0 {
-			l.running = false
-			if len(l.waiters) == 0 {
-				delete(s.lanes, x)
-			}
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
-		known = c.decide(x, known, calls)
-	}
-}
-
-// maxMoves bounds how often one decision is taken again because another node
-// was faster.
-const maxMoves = 100
-
-// decide carries the calls out in one Batch and returns the state after them,
-// or nil when it is not known.
-//
-// The calls of several callers share it, so none's context can end it: it runs
-// until the store answers.
-func (c *Coordinator) decide(x string, known *storage.State, calls []call) *storage.State {
-	ctx := context.Background()
-	if _, ok := calls[0].event.(txn.Begin); ok && known == nil {
-		known = &storage.State{XID: x} // its XID is new, or the store says that it moved
-	}
-	for range maxMoves {
-		if known == nil {
-			loaded, err := c.cfg.Store.Load(ctx, x)
-			if err != nil {
-				fail(calls, fmt.Errorf("load %s: %w", x, err))
-				return nil
-			}
-			loaded.XID = x
-			known = &loaded
-		}
-		f, err := c.fold(*known, calls)
-		if err != nil {
-			fail(calls, err)
-			return known
-		}
-		if f.batch == nil {
-			c.release(x, &f)
-			return known
-		}
-		err = c.cfg.Store.Apply(ctx, f.batch)
-		switch {
-		case err == nil:
-			c.stats.batches.Add(1)
-			c.release(x, &f)
-			return &f.next
-		case errors.Is(err, storage.ErrMoved):
-			c.stats.moved.Add(1)
-			known = nil
-		case len(calls) > 1 && isConflict(err):
-			// One registration's conflict is not the others' concern.
-			for _, one := range calls {
-				known = c.decide(x, known, []call{one})
-			}
-			return known
-		default:
-			fail(calls, err)
-			if isConflict(err) {
-				return known
-			}
-			return nil
-		}
-	}
-	fail(calls, fmt.Errorf("%s changed %d times under this decision: %w", x, maxMoves, storage.ErrUnavailable))
-	return nil
-}
-
-func isConflict(err error) bool {
-	var held *storage.LockHeld
-	return errors.As(err, &held) || errors.Is(err, storage.ErrFull)
-}
-
-// folded is what several calls amount to at a moment: one batch, nil when
-// nothing changes, the state that it leads to, and the effects of each call.
-type folded struct {
-	at      int64
-	batch   *storage.Batch
-	next    storage.State
-	effects []released
-}
-
-// released is the effects of one call.
-type released struct {
-	call    call
-	effects []txn.Effect
-}
-
-func (c *Coordinator) fold(s storage.State, calls []call) (folded, error) {
-	f := folded{at: c.nowMillis(), effects: make([]released, 0, len(calls))}
-	revision := s.Revision + 1 // all the batches count as one
-	for _, one := range calls {
-		batch, effects, err := c.cfg.Machine.Step(s, f.at, one.event)
-		if err != nil {
-			return folded{}, err
-		}
-		f.effects = append(f.effects, released{one, effects})
-		if batch == nil {
-			continue
-		}
-		if s, err = s.Apply(batch); err != nil {
-			return folded{}, err
-		}
-		if f.batch == nil {
-			f.batch = batch
-		} else {
-			f.batch = f.batch.Then(batch)
-		}
-	}
-	f.withdraw(txn.Status(&s))
-	f.next = s
-	f.next.Revision = revision
-	return f, nil
-}
-
-// withdraw takes back orders that a later event of the same fold made wrong: a
-// saga's client may turn it round, or end it, in the Batch that decided.
-func (f *folded) withdraw(status protocol.GlobalStatus) {
-	for i := range f.effects {
-		f.effects[i].effects = slices.DeleteFunc(f.effects[i].effects, func(e txn.Effect) bool {
-			s, ok := e.(txn.Send)
-			return ok && (!txn.InPhaseTwo(status) || s.Rollback != txn.RollingBack(status))
-		})
-	}
-}
-
-// release lets the effects out. What they follow from is durable.
-func (c *Coordinator) release(x string, f *folded) {
-	for _, r := range f.effects {
-		replied := false
-		for _, e := range r.effects {
-			switch e := e.(type) {
-			case txn.Reply:
-				r.call.answer(e, nil)
-				replied = true
-			case txn.Wait:
-				c.await(x, r.call)
-				replied = true
-			case txn.Settled:
-				c.settle(x, e.Status)
-			case txn.Send:
-				c.order(x, e, f.at)
-			case txn.Decided:
-				c.stats.decided(e.Status)
-			case txn.Ended:
-				c.ended(x, e)
-			}
-		}
-		if !replied {
-			r.call.answer(txn.Reply{}, nil)
-		}
-	}
-}
-
-// order gives the orders that were decided at a moment, unless this node has
-// stood still for so long since that the due-loop, here or on another node,
-// gives them again: what was decided may have moved on.
-func (c *Coordinator) order(x string, s txn.Send, decidedAt int64) {
-	if c.nowMillis()-decidedAt > c.cfg.Machine.AnswerMillis {
-		c.stats.withheld.Add(uint64(len(s.Orders)))
-		return
-	}
-	c.dispatch(x, s)
-}
-
-func (one call) answer(r txn.Reply, err error) {
-	if one.done != nil {
-		one.done(r, err)
-	}
-}
-
-func fail(calls []call, err error) {
-	for _, one := range calls {
-		one.answer(txn.Reply{}, err)
-	}
-}
-
 // await keeps a caller until phase two settles.
-func (c *Coordinator) await(x string, one call) {
+func (l *lane) await(one call) {
 	if one.done == nil {
 		return
 	}
-	s := c.shard(x)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.lanes[x] // it runs: this is its run
-	l.waiters = append(l.waiters, waiter{one.done, c.nowMillis() + c.cfg.CallerTimeout.Milliseconds()})
+	until := l.c.nowMillis() + l.c.cfg.CallerTimeout.Milliseconds()
+	l.shard.mu.Lock()
+	defer l.shard.mu.Unlock()
+	l.waiters = append(l.waiters, waiter{one.done, until})
 }
 
 // settle answers the callers who wait for phase two.

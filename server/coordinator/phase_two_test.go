@@ -315,7 +315,7 @@ func TestOnlyOverdueCallersAreAnswered(t *testing.T) {
 		first := b.ask(java, commitOf(xid))
 		time.Sleep(2 * time.Second)
 		second := &answer{}
-		b.c.await(xid, call{done: func(r txn.Reply, err error) {
+		b.c.shard(xid).lanes[xid].await(call{done: func(r txn.Reply, err error) {
 			second.take(&protocol.GlobalCommitResult{Status: r.Status}, nil)
 		}})
 		time.Sleep(1500 * time.Millisecond)

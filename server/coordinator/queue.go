@@ -33,10 +33,12 @@ type orderQueue struct {
 	waiting  []queuedOrder
 }
 
+// queuedOrder is an order with the way back for its answer.
 type queuedOrder struct {
-	send   func()
-	expire func()
-	since  time.Time
+	order    *txn.Order
+	rollback bool
+	done     func(protocol.Message, error)
+	since    time.Time
 }
 
 func (q *orderQueues) init(cfg Config) {
@@ -48,16 +50,7 @@ func (q *orderQueues) init(cfg Config) {
 // called once.
 func (q *orderQueues) send(o *txn.Order, rollback bool, done func(protocol.Message, error)) {
 	key := queueKey{o.ResourceID, o.ClientID}
-	order := queuedOrder{
-		send: func() {
-			q.cfg.Dispatcher.Send(o.ResourceID, o.ClientID, o.AnyApplication, message(o, rollback), q.cfg.AnswerTimeout,
-				func(m protocol.Message, err error) {
-					q.release(key)
-					done(m, err)
-				})
-		},
-		expire: func() { done(nil, errQueuedTooLong) },
-	}
+	order := queuedOrder{order: o, rollback: rollback, done: done}
 	q.mu.Lock()
 	oq := q.queues[key]
 	if oq == nil {
@@ -68,7 +61,7 @@ func (q *orderQueues) send(o *txn.Order, rollback bool, done func(protocol.Messa
 	case oq.inFlight < q.cfg.OrdersInFlight:
 		oq.inFlight++
 		q.mu.Unlock()
-		order.send()
+		q.give(key, order)
 	case len(oq.waiting) < q.cfg.OrdersQueued:
 		order.since = q.cfg.Clock()
 		oq.waiting = append(oq.waiting, order)
@@ -79,33 +72,52 @@ func (q *orderQueues) send(o *txn.Order, rollback bool, done func(protocol.Messa
 	}
 }
 
+// give hands an order that has its place to the dispatcher.
+func (q *orderQueues) give(key queueKey, order queuedOrder) {
+	o := order.order
+	q.cfg.Dispatcher.Send(o.ResourceID, o.ClientID, o.AnyApplication, message(o, order.rollback), q.cfg.AnswerTimeout,
+		func(m protocol.Message, err error) {
+			q.release(key)
+			order.done(m, err)
+		})
+}
+
 // release hands the place of an answered order to the next that still counts.
 func (q *orderQueues) release(key queueKey) {
-	oldest := q.cfg.Clock().Add(-q.patience())
-	var expired []queuedOrder
-	var next func()
 	q.mu.Lock()
 	oq := q.queues[key]
-	for len(oq.waiting) > 0 && next == nil {
-		order := oq.waiting[0]
-		oq.waiting = oq.waiting[1:]
-		if order.since.Before(oldest) {
-			expired = append(expired, order)
-		} else {
-			next = order.send
-		}
+	if len(oq.waiting) == 0 {
+		q.vacate(key, oq)
+		q.mu.Unlock()
+		return
 	}
-	if next == nil {
-		if oq.inFlight--; oq.inFlight == 0 {
-			delete(q.queues, key)
-		}
+	oldest := q.cfg.Clock().Add(-q.patience())
+	n := 0
+	for n < len(oq.waiting) && oq.waiting[n].since.Before(oldest) {
+		n++
+	}
+	expired := oq.waiting[:n:n]
+	oq.waiting = oq.waiting[n:]
+	var next *queuedOrder
+	if len(oq.waiting) > 0 {
+		next = &oq.waiting[0]
+		oq.waiting = oq.waiting[1:]
+	} else {
+		q.vacate(key, oq)
 	}
 	q.mu.Unlock()
 	for _, order := range expired {
-		order.expire()
+		order.done(nil, errQueuedTooLong)
 	}
 	if next != nil {
-		next()
+		q.give(key, *next)
+	}
+}
+
+// vacate gives up a place that no order waits for. The caller holds mu.
+func (q *orderQueues) vacate(key queueKey, oq *orderQueue) {
+	if oq.inFlight--; oq.inFlight == 0 {
+		delete(q.queues, key)
 	}
 }
 

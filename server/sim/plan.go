@@ -36,6 +36,8 @@ type plan struct {
 	Retention time.Duration
 	// MaxSkew is how far a node's clock may be off.
 	MaxSkew time.Duration
+	// NearStore: the store is a storage.Submitter, as the default one is.
+	NearStore bool
 }
 
 // shortRetention is longer than a client retries, and short enough to pass
@@ -70,5 +72,6 @@ func newPlan(rng *rand.Rand) plan {
 		ForeignWrite:     every(0, 0, 0, 2*time.Second),
 		Retention:        every(3*time.Minute, 3*time.Minute, shortRetention),
 		MaxSkew:          every(0, 0, 500*time.Millisecond, 5*time.Second),
+		NearStore:        rng.IntN(2) == 0,
 	}
 }

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,16 +20,23 @@ func TestEverySequenceOfEvents(t *testing.T) {
 		m := Machine{}.WithDefaults()
 		saga := rapid.IntRange(0, 5).Draw(t, "saga") == 0
 		state := storage.State{XID: testXID}
+		var stepper Stepper
 		now, nextID := int64(0), int64(1)
 		for range rapid.IntRange(1, 40).Draw(t, "events") {
 			now += rapid.SampledFrom([]int64{0, 1, 500, 5_000, 70_000, -300}).Draw(t, "passes")
 			e := anyEvent(t, saga, &nextID)
-			batch, effects, err := m.Step(state, now, e)
+			made, err := stepper.Step(&m, &state, now, e)
 			require.NoError(t, err)
+			batch, effects := made.Batch, made.Effects
 			next := state
 			if batch != nil {
 				next, err = state.Apply(batch)
 				require.NoError(t, err)
+			}
+			require.Equal(t, next, made.Next)
+			if rapid.Bool().Draw(t, "reset") {
+				effects = slices.Clone(effects)
+				stepper.Reset()
 			}
 			checkStep(t, saga, &state, &next, batch, e)
 			checkEffects(t, &next, effects)

@@ -51,21 +51,50 @@ func (m Machine) WithDefaults() Machine {
 // only after the Batch is durable. An error means that the event cannot happen
 // in that state at all: a mistake of the caller.
 func (m Machine) Step(s storage.State, now int64, e Event) (*storage.Batch, []Effect, error) {
-	st := &step{Machine: &m, s: s, now: now, event: e}
+	t, err := new(Stepper).Step(&m, &s, now, e)
+	return t.Batch, t.Effects, err
+}
+
+// Transition is what a Step decides.
+type Transition struct {
+	Batch *storage.Batch
+	// Next is the state that the Batch leads to.
+	Next    storage.State
+	Effects []Effect
+}
+
+// Stepper makes Steps with memory that it uses again. It is not safe for
+// concurrent use.
+type Stepper struct {
+	step    step
+	effects []Effect
+}
+
+// Step is Machine.Step. The Effects are good until Reset.
+func (p *Stepper) Step(m *Machine, s *storage.State, now int64, e Event) (Transition, error) {
+	st := &p.step
+	first := len(p.effects)
+	*st = step{Machine: m, s: *s, now: now, event: e, batch: new(storage.Batch), effects: p.effects}
 	if answers, ok := e.(Answers); ok {
 		st.digest = digestAnswers(st, answers)
 	}
-	phase := phaseOf(&s)
-	for _, row := range table[phase] {
-		if row.on != e.kind() || row.when != nil && !row.when.holds(st) {
-			continue
-		}
-		for _, a := range row.do {
-			a.run(st)
-		}
-		return st.finish()
+	if err := st.run(); err != nil {
+		return Transition{}, err
 	}
-	return nil, nil, fmt.Errorf("no transition for %s in %s (%s)", e.kind(), phase, s.XID)
+	t := Transition{Next: st.after()}
+	if st.changed {
+		t.Batch = st.sealed()
+	}
+	p.effects = st.effects
+	t.Effects = p.effects[first:len(p.effects):len(p.effects)]
+	return t, nil
+}
+
+// Reset forgets the Effects of all Steps, and whatever else they hold.
+func (p *Stepper) Reset() {
+	clear(p.effects)
+	p.effects = p.effects[:0]
+	p.step = step{}
 }
 
 // step is one transition under way.
@@ -76,9 +105,28 @@ type step struct {
 	event Event
 
 	digest  digest
-	batch   storage.Batch
+	batch   *storage.Batch
 	changed bool
+	// next is the state after the batch, once an action has asked for it: the
+	// batch must not change any more then.
+	next    storage.State
+	hasNext bool
 	effects []Effect
+}
+
+func (st *step) run() error {
+	phase := phaseOf(&st.s)
+	for i := range table[phase] {
+		row := &table[phase][i]
+		if row.on != st.event.kind() || row.when != nil && !row.when.holds(st) {
+			continue
+		}
+		for j := range row.do {
+			row.do[j].run(st)
+		}
+		return nil
+	}
+	return fmt.Errorf("no transition for %s in %s (%s)", st.event.kind(), phase, st.s.XID)
 }
 
 // global is the transaction's record as the batch will leave it.
@@ -97,15 +145,19 @@ func (st *step) refuse(code protocol.ExceptionCode, format string, args ...any) 
 	st.emit(Reply{Status: Status(&st.s), Refused: &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}})
 }
 
-// after is the state that the batch so far leads to.
+// after is the state that the whole batch leads to.
 func (st *step) after() storage.State {
-	if !st.changed {
+	switch {
+	case st.hasNext:
+		return st.next
+	case !st.changed:
 		return st.s
 	}
 	next, err := st.s.Apply(st.sealed())
 	if err != nil { // the batch was built from this very state
 		panic(fmt.Sprintf("txn built a batch that does not apply to %s: %v", st.s.XID, err))
 	}
+	st.next, st.hasNext = next, true
 	return next
 }
 
@@ -123,14 +175,7 @@ func (st *step) statusAfter() protocol.GlobalStatus {
 
 func (st *step) sealed() *storage.Batch {
 	st.batch.XID, st.batch.Revision, st.batch.At = st.s.XID, st.s.Revision, st.now
-	return &st.batch
-}
-
-func (st *step) finish() (*storage.Batch, []Effect, error) {
-	if !st.changed {
-		return nil, st.effects, nil
-	}
-	return st.sealed(), st.effects, nil
+	return st.batch
 }
 
 // Status is what the transaction answers to a question for its status:

@@ -13,7 +13,7 @@ type transition struct {
 
 // table holds the transitions of each phase. The first row whose event and
 // condition match is taken.
-var table = map[phase][]transition{
+var table = [...][]transition{
 	absent: {
 		{on: onBegin, do: []action{open, replyAfter}},
 		{on: onRegister, do: []action{refuseUnknown}},

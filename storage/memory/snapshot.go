@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/storage"
@@ -25,6 +26,8 @@ type Snapshot struct {
 	// as they were; nil when there was none.
 	found   [shardCount]map[int64]*storage.State
 	written [shardCount]bool
+	listed  []*storage.State // for use again
+	between func()           // lets others run
 }
 
 // ErrSnapshotTaken reports a snapshot taken while another is not released.
@@ -38,7 +41,7 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	if s.snapshot != nil {
 		return nil, ErrSnapshotTaken
 	}
-	n := &Snapshot{store: s, content: s.content, graves: s.tombstones.share(), lastID: s.lastID, clock: s.clock}
+	n := &Snapshot{store: s, content: s.content, graves: s.tombstones.share(), lastID: s.lastID, clock: s.clock, between: runtime.Gosched}
 	s.snapshot = n
 	return n, nil
 }
@@ -62,31 +65,49 @@ func (n *Snapshot) keep(id int64, t *txn) {
 	}
 }
 
-// take returns shard i as it was, by id, and forgets it.
+// take returns shard i as it was, by id, and forgets it. The list is good until
+// the next.
 func (n *Snapshot) take(i int) []*storage.State {
-	states := n.list(i)
-	sortByID(states)
-	return states
-}
-
-func (n *Snapshot) list(i int) []*storage.State {
-	n.store.mu.Lock()
-	defer n.store.mu.Unlock()
-	n.written[i] = true
-	found := n.found[i]
-	n.found[i] = nil
-	states := make([]*storage.State, 0, len(n.content.live[i])+len(found))
-	for id, t := range n.content.live[i] {
-		if _, changed := found[id]; !changed {
-			states = append(states, t.state)
-		}
-	}
+	states, found := n.list(i)
 	for _, state := range found {
 		if state != nil {
 			states = append(states, state)
 		}
 	}
-	return states
+	sortByID(states)
+	n.listed = states
+	// What changed after it was listed has been found too, the same as listed.
+	return slices.Compact(states)
+}
+
+// listChunk is how many transactions are listed under one hold of the store's
+// lock, however many a shard has.
+const listChunk = 512
+
+// list returns the transactions of shard i that had not changed when it came to
+// them, and those that were found.
+func (n *Snapshot) list(i int) (states []*storage.State, found map[int64]*storage.State) {
+	mu := &n.store.mu
+	states = n.listed[:0]
+	seen := 0
+	mu.RLock()
+	for id, t := range n.content.live[i] { // which may change between two steps
+		if seen++; seen > listChunk {
+			mu.RUnlock()
+			n.between()
+			mu.RLock()
+			seen = 1
+		}
+		if _, changed := n.found[i][id]; !changed {
+			states = append(states, t.state)
+		}
+	}
+	mu.RUnlock()
+	mu.Lock()
+	defer mu.Unlock()
+	n.written[i] = true
+	found, n.found[i] = n.found[i], nil
+	return states, found
 }
 
 // Release lets the store forget the snapshot. It may be called again.
@@ -102,9 +123,12 @@ func (n *Snapshot) Release() {
 // Write. Lists end with a zero. Equal stores have equal snapshots.
 const snapshotVersion = 1
 
-// yieldEvery is how many states are encoded in one go. A goroutine that works on
+// How many states and tombstones are encoded in one go. A goroutine that works on
 // keeps a processor for 10 ms, and a batch passes through several goroutines.
-const yieldEvery = 64
+const (
+	statesAtOnce     = 64
+	tombstonesAtOnce = 2048
+)
 
 // Write writes the snapshot, once. Damage is for the caller to detect: the form
 // has no checksum of its own.
@@ -118,8 +142,8 @@ func (n *Snapshot) Write(w io.Writer) error {
 	}
 	for i := range shardCount {
 		for j, state := range n.take(i) {
-			if j%yieldEvery == 0 {
-				runtime.Gosched()
+			if j%statesAtOnce == 0 {
+				n.between()
 			}
 			encoded := storage.AppendState(buf[:0], state)
 			out.Write(binary.AppendUvarint(out.AvailableBuffer(), uint64(len(encoded)))) // errors stick until Flush
@@ -131,7 +155,7 @@ func (n *Snapshot) Write(w io.Writer) error {
 	}
 	out.WriteByte(0)
 	for _, g := range n.graves {
-		if err := g.write(out); err != nil {
+		if err := g.write(out, n.between); err != nil {
 			return err
 		}
 	}
@@ -139,12 +163,15 @@ func (n *Snapshot) Write(w io.Writer) error {
 	return out.Flush()
 }
 
-func (g *grave) write(out *bufio.Writer) error {
+func (g *grave) write(out *bufio.Writer, between func()) error {
 	buf := binary.AppendUvarint(out.AvailableBuffer(), uint64(g.count))
 	if _, err := out.Write(binary.AppendVarint(buf, g.expiresAt)); err != nil {
 		return err
 	}
 	for i, id := range g.ids {
+		if i%tombstonesAtOnce == 0 {
+			between()
+		}
 		if id == 0 {
 			continue
 		}

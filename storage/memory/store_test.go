@@ -1,9 +1,11 @@
 package memory
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -173,6 +175,63 @@ func TestRestoreRefusesEveryTruncation(t *testing.T) {
 		require.ErrorIs(t, err, ErrBadSnapshot, "%d of %d bytes", n, len(image))
 	}
 	require.ErrorIs(t, New().Restore(bytes.NewReader(append(image, 0))), ErrBadSnapshot)
+}
+
+// A shard of any size is listed in small parts, and what happens between them
+// does not reach the snapshot: here transactions end, change and begin at every
+// opportunity.
+func TestSnapshotLetsBatchesInBetween(t *testing.T) {
+	const live = 10*listChunk + 1
+	s := New()
+	var ids []int64
+	for id := int64(1); len(ids) < live; id++ {
+		if shardOf(id) == 0 {
+			ids = append(ids, id)
+			require.NoError(t, s.Apply(context.Background(), begin(id, 1, 0)))
+		}
+	}
+	finished := ids[live-1] + 1
+	require.NoError(t, s.Apply(context.Background(), begin(finished, 1, 0)))
+	require.NoError(t, s.Apply(context.Background(), finish(finished, 1, 1)))
+	want := snapshotOf(t, s)
+
+	n, err := s.Snapshot()
+	require.NoError(t, err)
+	parts, next, newest := 0, 0, finished
+	n.between = func() {
+		parts++
+		require.True(t, s.mu.TryLock(), "the store is locked between two parts")
+		s.mu.Unlock()
+		for range min(100, live-next) {
+			id := ids[next]
+			next++
+			b := finish(id, 1, 1)
+			if id%3 == 0 {
+				b = register(id, 1, -id, fmt.Sprintf("t:%d", id))
+			}
+			require.NoError(t, s.Apply(context.Background(), b))
+		}
+		for newest++; shardOf(newest) != 0; newest++ {
+		}
+		require.NoError(t, s.Apply(context.Background(), begin(newest, 1, 0)))
+	}
+	var got bytes.Buffer
+	require.NoError(t, n.Write(&got))
+	require.Equal(t, live, next)
+	require.True(t, bytes.Equal(want, got.Bytes()))
+	require.GreaterOrEqual(t, parts, live/listChunk+live/statesAtOnce)
+	n.Release()
+	require.NotEqual(t, want, snapshotOf(t, s))
+}
+
+func TestSnapshotLetsBatchesInBetweenTombstones(t *testing.T) {
+	g := newGrave(1)
+	for id := range int64(10 * tombstonesAtOnce) {
+		g.add(id+1, protocol.StatusCommitted)
+	}
+	parts := 0
+	require.NoError(t, g.write(bufio.NewWriter(io.Discard), func() { parts++ }))
+	require.GreaterOrEqual(t, parts, 10)
 }
 
 func TestOneSnapshotAtATime(t *testing.T) {

@@ -36,14 +36,22 @@ func (s seal) bytes() []byte {
 	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, s.before), s.own)
 }
 
-// readSeal returns the seal of a log entry, if it is whole.
-func readSeal(log *hraft.Log) (seal, error) {
+// parseSeal returns the seal of a log entry as it stands there.
+func parseSeal(log *hraft.Log) (seal, error) {
 	if len(log.Extensions) != sealBytes {
 		return seal{}, fmt.Errorf("%w: log entry %d carries no checksum", ErrDamaged, log.Index)
 	}
-	s := seal{
+	return seal{
 		before: binary.LittleEndian.Uint32(log.Extensions),
 		own:    binary.LittleEndian.Uint32(log.Extensions[4:]),
+	}, nil
+}
+
+// readSeal returns the seal of a log entry, if it is whole.
+func readSeal(log *hraft.Log) (seal, error) {
+	s, err := parseSeal(log)
+	if err != nil {
+		return s, err
 	}
 	if want := sealOf(s.before, log); want != s {
 		return seal{}, fmt.Errorf("%w: the checksum of log entry %d is %08x, its content has %08x", ErrDamaged, log.Index, s.own, want.own)

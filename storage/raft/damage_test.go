@@ -94,13 +94,54 @@ func TestPartsOfSnapshotsAreNoDamage(t *testing.T) {
 
 func TestDamagedIdentity(t *testing.T) {
 	dir := written(t, 1, false)
-	for _, text := range []string{"{", "{}", `{"nodeId":"a","workerId":1024,"epoch":1}`} {
+	for _, text := range []string{
+		"{", "{}", `{"nodeId":"a","workerId":1024,"epoch":1}`, `{"nodeId":"a","workerId":1,"epoch":1}x`,
+		`{"nodeId":"a","workerId":1,"epoch":1,"checksum":"00000000"}`, `{"nodeId":"a","workerId":1,"epoch":1,"checkrum":"00000000"}`,
+	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, identityFile), []byte(text), 0o600))
 		requireDamaged(t, dir, identityFile)
 	}
 	require.NoError(t, os.Remove(filepath.Join(dir, identityFile)))
 	_, err := Open(small(dir))
 	require.ErrorIs(t, err, os.ErrNotExist, "a lost identity must not be made anew")
+}
+
+// A flipped bit is found, or changes nothing of what the file says.
+func TestFlippedBitsInTheIdentity(t *testing.T) {
+	path := filepath.Join(t.TempDir(), identityFile)
+	want, err := nextIdentity(filepath.Dir(path), true)
+	require.NoError(t, err)
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	harmless := 0
+	for i := range len(whole) * 8 {
+		flipped := bytes.Clone(whole)
+		flipped[i/8] ^= 1 << (i % 8)
+		require.NoError(t, os.WriteFile(path, flipped, 0o600))
+		id, err := readIdentity(path)
+		if err != nil {
+			require.ErrorIs(t, err, ErrDamaged)
+			continue
+		}
+		harmless++
+		require.Equal(t, want, id, "%s", flipped)
+	}
+	require.Less(t, harmless, len(whole), "of %d", 8*len(whole))
+}
+
+// A directory of before there was a checksum.
+func TestIdentityWithoutChecksum(t *testing.T) {
+	path := filepath.Join(t.TempDir(), identityFile)
+	require.NoError(t, os.WriteFile(path, []byte(`{"nodeId": "a", "workerId": 7, "epoch": 3}`), 0o600))
+	id, err := nextIdentity(filepath.Dir(path), false)
+	require.NoError(t, err)
+	require.Equal(t, Identity{NodeID: "a", WorkerID: 7, Epoch: 4}, id)
+	again, err := readIdentity(path)
+	require.NoError(t, err)
+	require.Equal(t, id, again)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"checksum"`)
 }
 
 // A crash while the directory is made leaves something that Open goes on from.

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft-wal/types"
@@ -9,8 +10,17 @@ import (
 // dataFiles is raft-wal's file system with a cheaper Sync. raft-wal makes a
 // segment at its full size, so an append changes nothing of the file but its
 // data and its times; fsync makes the times durable too, which costs the file
-// system a journal commit for each entry.
-type dataFiles struct{ types.VFS }
+// system a journal commit for each entry. Files are deleted in the background:
+// raft-wal deletes them while appends wait.
+type dataFiles struct {
+	types.VFS
+	remover *remover
+}
+
+func (v dataFiles) Delete(dir, name string) error {
+	v.remover.add(filepath.Join(dir, name))
+	return nil
+}
 
 func (v dataFiles) Create(dir, name string, size uint64) (types.WritableFile, error) {
 	return cheaply(v.VFS.Create(dir, name, size))

@@ -8,3 +8,6 @@ import (
 )
 
 func syncData(fd uintptr) error { return os.NewSyscallError("fsync", syscall.Fsync(int(fd))) }
+
+// writeOut waits until the data of a file has been written to the disk.
+func writeOut(file *os.File) error { return syncData(file.Fd()) }

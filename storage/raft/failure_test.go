@@ -1,9 +1,12 @@
 package raft
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,8 +93,21 @@ func TestEveryWriteIsLatched(t *testing.T) {
 	l := newLatch()
 	require.ErrorIs(t, latchedLogs{disk, l}.GetLog(1, &hraft.Log{}), hraft.ErrLogNotFound)
 	require.NoError(t, l.err(), "an entry that is not there is no storage error")
-	require.ErrorIs(t, latchedLogs{disk, l}.GetLog(2, &hraft.Log{}), errDisk)
+}
+
+// An entry that cannot be read makes Raft panic: the read must not come back
+// before the store shuts down, and then with nothing to apply.
+func TestFailedReadWaitsForTheEnd(t *testing.T) {
+	l := newLatch()
+	var log hraft.Log
+	done := make(chan error)
+	go func() { done <- latchedLogs{&failingDisk{}, l}.GetLog(2, &log) }()
+	<-l.failed
 	require.ErrorIs(t, l.err(), errDisk)
+	require.Empty(t, done)
+	l.end()
+	require.NoError(t, <-done)
+	require.Equal(t, hraft.Log{Index: 2, Type: hraft.LogNoop}, log)
 }
 
 // failingDisk fails every operation, and has no log entry 1.
@@ -156,6 +172,42 @@ func TestNearlyFullDiskRefusesNewWorkOnly(t *testing.T) {
 	decided.Status = protocol.StatusCommitting
 	require.NoError(t, s.Apply(ctx, &storage.Batch{XID: first.XID, Revision: 1, Global: &decided}))
 	require.NoError(t, s.Apply(ctx, &storage.Batch{XID: first.XID, Revision: 2, Finish: &storage.Tombstone{Outcome: protocol.StatusCommitted}}))
+	require.NoError(t, s.Close())
+}
+
+// lockedBuffer is a log that Raft's goroutines may write while a test reads it.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// Whoever runs the server hears of a full disk from its log, at once and once.
+func TestNearlyFullDiskIsLogged(t *testing.T) {
+	var log lockedBuffer
+	config := small(t.TempDir())
+	config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	config.ReserveBytes = math.MaxInt64
+	s := open(t, config)
+	assert.Contains(t, log.String(), "the disk is nearly full")
+	assert.Contains(t, log.String(), config.Dir)
+	ask := func() { s.disk.nextAsk.Store(0); s.disk.low() }
+	ask()
+	assert.Equal(t, 1, strings.Count(log.String(), "nearly full"), "%s", &log)
+	s.disk.reserve = 1
+	ask()
+	assert.Equal(t, 1, strings.Count(log.String(), "room again: transactions"), "%s", &log)
 	require.NoError(t, s.Close())
 }
 

@@ -73,6 +73,14 @@ func (f faultyFiles) OpenWriter(dir, name string) (types.WritableFile, error) {
 	return f.writable(f.VFS.OpenWriter(dir, name))
 }
 
+func (f faultyFiles) OpenReader(dir, name string) (types.ReadableFile, error) {
+	file, err := f.VFS.OpenReader(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return readableFile{file, f.faults}, nil
+}
+
 func (f faultyFiles) writable(file types.WritableFile, err error) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
@@ -108,6 +116,18 @@ func (f faultyFile) ReadAt(p []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	return f.WritableFile.ReadAt(p, offset)
+}
+
+type readableFile struct {
+	types.ReadableFile
+	faults *diskFaults
+}
+
+func (f readableFile) ReadAt(p []byte, offset int64) (int, error) {
+	if err := f.faults.before("read"); err != nil {
+		return 0, err
+	}
+	return f.ReadableFile.ReadAt(p, offset)
 }
 
 type faultyMeta struct {
@@ -182,6 +202,37 @@ func TestEveryDiskOperationFails(t *testing.T) {
 			}
 		}
 	}
+}
+
+// While a store opens Raft reads the whole log. Whichever read fails, Open says
+// so, and nothing panics or goes on without the entry.
+func TestEveryReadOfTheLogFails(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	config := small(t.TempDir())
+	config.segmentBytes = 4 << 10
+	reads := &diskFaults{}
+	s := open(t, config)
+	for id := int64(1); id <= n; id++ {
+		require.NoError(t, s.Apply(context.Background(), begin(id)))
+	}
+	require.NoError(t, s.Close())
+	files := contentsOf(t, config.Dir)
+	reads.under(&config)
+	require.NoError(t, open(t, config).Close())
+	count := reads.seen["read"]
+	require.Greater(t, count, n)
+
+	for failing := 0; failing < count; failing += 1 + failing/8 {
+		files.put(t, config.Dir) // each start adds to the log
+		fault := &diskFaults{operation: "read", countdown: failing, err: syscall.EIO}
+		fault.under(&config)
+		_, err := Open(config)
+		require.ErrorContains(t, err, syscall.EIO.Error(), "read %d", failing)
+	}
+	s = open(t, config)
+	requireTransactions(t, s, n, 0)
+	require.NoError(t, s.Close())
 }
 
 // The same flips as in the log, through the whole start: a store with segments,

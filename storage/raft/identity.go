@@ -1,12 +1,15 @@
 package raft
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +24,17 @@ type Identity struct {
 	WorkerID int `json:"workerId"`
 	// Epoch counts the starts on this directory, from 1.
 	Epoch uint64 `json:"epoch"`
+}
+
+// identityRecord is how identity.json has it. The first form had no checksum.
+type identityRecord struct {
+	Identity
+	Checksum string `json:"checksum,omitempty"`
+}
+
+func (id Identity) checksum() string {
+	text := fmt.Sprintf("%s %d %d", id.NodeID, id.WorkerID, id.Epoch)
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
 }
 
 const (
@@ -40,7 +54,7 @@ func nextIdentity(dir string, isNew bool) (Identity, error) {
 		return id, err
 	}
 	id.Epoch++
-	text, err := json.MarshalIndent(id, "", "  ")
+	text, err := json.MarshalIndent(identityRecord{id, id.checksum()}, "", "  ")
 	if err != nil {
 		return id, err
 	}
@@ -57,19 +71,29 @@ func newIdentity() Identity {
 }
 
 func readIdentity(path string) (Identity, error) {
-	var id Identity
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return id, fmt.Errorf("read the node's identity: %w; restore the file from a copy of the directory", err)
+		return Identity{}, fmt.Errorf("read the node's identity: %w; restore the file from a copy of the directory", err)
 	}
 	if err != nil {
-		return id, wrap("read the node's identity", err)
+		return Identity{}, wrap("read the node's identity", err)
 	}
-	if err := json.Unmarshal(text, &id); err != nil {
-		return id, fmt.Errorf("%w: %s: %w", ErrDamaged, identityFile, err)
+	var record identityRecord
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields() // a damaged name
+	err = decoder.Decode(&record)
+	if _, end := decoder.Token(); err == nil && end != io.EOF {
+		err = errors.New("something follows the identity")
 	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("%w: %s: %w", ErrDamaged, identityFile, err)
+	}
+	id := record.Identity
 	if id.NodeID == "" || id.WorkerID < 0 || id.WorkerID >= workerIDs || id.Epoch == 0 {
-		return id, fmt.Errorf("%w: %s is incomplete: want nodeId, workerId from 0 to %d, epoch", ErrDamaged, identityFile, workerIDs-1)
+		return Identity{}, fmt.Errorf("%w: %s is incomplete: want nodeId, workerId from 0 to %d, epoch", ErrDamaged, identityFile, workerIDs-1)
+	}
+	if want := id.checksum(); record.Checksum != "" && record.Checksum != want {
+		return Identity{}, fmt.Errorf("%w: the checksum in %s is %s, its content has %s", ErrDamaged, identityFile, record.Checksum, want)
 	}
 	return id, nil
 }

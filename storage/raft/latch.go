@@ -60,7 +60,7 @@ func (l *latch) write(operation func() error) error {
 }
 
 // latchedLogs is a log store behind the latch. Reads go on after a failure, so
-// that what was acknowledged can still be applied; Raft panics when one fails.
+// that what was acknowledged can still be applied.
 type latchedLogs struct {
 	hraft.LogStore
 	latch *latch
@@ -81,7 +81,12 @@ func (s latchedLogs) GetLog(index uint64, log *hraft.Log) error {
 	if err == nil || errors.Is(err, hraft.ErrLogNotFound) {
 		return err
 	}
-	return s.latch.fail(wrap("read the log", err))
+	_ = s.latch.fail(wrap("read the log", err))
+	// Raft panics when a read fails. So it waits here until the store shuts down,
+	// and then gets an entry that does nothing.
+	<-s.latch.ended
+	*log = hraft.Log{Index: index, Type: hraft.LogNoop}
+	return nil
 }
 
 // IsMonotonic implements raft.MonotonicLogStore: raft-wal takes no gaps.

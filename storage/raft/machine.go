@@ -16,8 +16,9 @@ import (
 // machine is Raft's state machine over the memory store. Raft calls it from one
 // goroutine.
 type machine struct {
-	state *memory.Store
-	latch *latch
+	state    *memory.Store
+	latch    *latch
+	underWay *underWay
 	// applied is the last entry with batches.
 	applied mark
 	damaged error
@@ -39,10 +40,7 @@ func (m *machine) Apply(log *hraft.Log) any {
 	if m.damaged != nil {
 		return m.damaged
 	}
-	sealed, err := readSeal(log)
-	if err == nil {
-		m.batches, err = decodeEntry(m.batches[:0], log.Data)
-	}
+	sealed, err := m.read(log)
 	if err != nil {
 		m.damaged = m.latch.fail(fmt.Errorf("apply log entry %d: %w", log.Index, err))
 		return m.damaged
@@ -58,6 +56,21 @@ func (m *machine) Apply(log *hraft.Log) any {
 		}
 	}
 	return errs
+}
+
+// read puts the batches of an entry into m.batches. Those of the entry that this
+// process has just sealed and written are at hand.
+func (m *machine) read(log *hraft.Log) (seal, error) {
+	var own bool
+	if m.batches, own = m.underWay.batches(m.batches[:0], log.Data); own {
+		return parseSeal(log)
+	}
+	sealed, err := readSeal(log)
+	if err != nil {
+		return sealed, err
+	}
+	m.batches, err = decodeEntry(m.batches[:0], log.Data)
+	return sealed, err
 }
 
 // Snapshot implements raft.FSM.

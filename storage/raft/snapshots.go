@@ -1,7 +1,10 @@
 package raft
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,8 +17,23 @@ import (
 // retainSnapshots keeps the one before the newest too, for a human to go back to.
 const retainSnapshots = 2
 
+// Names that Raft's snapshot store gives.
+const (
+	snapshotsDir = "snapshots"
+	unfinished   = ".tmp" // ends the name of a directory that is no snapshot yet, or no more
+	stateName    = "state.bin"
+)
+
+// openSnapshots opens the snapshots, without what a crash left of others.
 func openSnapshots(dir string, logger hclog.Logger) (*hraft.FileSnapshotStore, error) {
-	snapshots, err := hraft.NewFileSnapshotStoreWithLogger(dir, retainSnapshots, logger)
+	parts, err := filepath.Glob(filepath.Join(dir, snapshotsDir, "*"+unfinished))
+	for _, part := range parts {
+		err = errors.Join(err, os.RemoveAll(part))
+	}
+	if err != nil {
+		return nil, wrap("remove the parts of a snapshot", err)
+	}
+	snapshots, err := hraft.NewFileSnapshotStoreWithLogger(dir, math.MaxInt, logger) // pacedSnapshots removes old ones
 	return snapshots, wrap("open the snapshots", err)
 }
 
@@ -24,10 +42,11 @@ func openSnapshots(dir string, logger hclog.Logger) (*hraft.FileSnapshotStore, e
 // that have long ended. It returns the newest snapshot's index and mark; zero
 // when there is none.
 func checkSnapshots(dir string, snapshots hraft.SnapshotStore, nodeID string) (uint64, mark, error) {
-	newest, err := newestSnapshot(filepath.Join(dir, "snapshots"))
-	if err != nil || newest.name == "" {
+	names, err := listSnapshots(filepath.Join(dir, snapshotsDir))
+	if err != nil || len(names) == 0 {
 		return 0, mark{}, err
 	}
+	newest := names[0]
 	list, err := snapshots.List()
 	if err != nil {
 		return 0, mark{}, wrap("list the snapshots", err)
@@ -61,25 +80,26 @@ func describes(meta *hraft.SnapshotMeta, s snapshotName, nodeID string) bool {
 type snapshotName struct {
 	name        string
 	term, index uint64
+	millis      int64
 }
 
-// newestSnapshot goes by the names of the directories, which are given when a
-// snapshot is complete. Older ones may be half removed.
-func newestSnapshot(dir string) (newest snapshotName, err error) {
+// listSnapshots lists the snapshots, the newest first. It goes by the names of the
+// directories, which are given when a snapshot is complete.
+func listSnapshots(dir string) ([]snapshotName, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return newest, wrap("list the snapshots", err)
+		return nil, wrap("list the snapshots", err)
 	}
+	var names []snapshotName
 	for _, entry := range entries {
-		var millis int64
 		s := snapshotName{name: entry.Name()}
-		n, _ := fmt.Sscanf(s.name, "%d-%d-%d", &s.term, &s.index, &millis)
-		if n != 3 || !entry.IsDir() || strings.HasSuffix(s.name, ".tmp") {
-			continue
-		}
-		if s.term > newest.term || (s.term == newest.term && s.index >= newest.index) {
-			newest = s
+		n, _ := fmt.Sscanf(s.name, "%d-%d-%d", &s.term, &s.index, &s.millis)
+		if n == 3 && entry.IsDir() && !strings.HasSuffix(s.name, unfinished) {
+			names = append(names, s)
 		}
 	}
-	return newest, nil
+	slices.SortFunc(names, func(a, b snapshotName) int {
+		return cmp.Or(cmp.Compare(b.term, a.term), cmp.Compare(b.index, a.index), cmp.Compare(b.millis, a.millis))
+	})
+	return names, nil
 }

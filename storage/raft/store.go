@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,10 +26,12 @@ type Store struct {
 	dir       *directory
 	state     *memory.Store
 	latch     *latch
+	remover   *remover
 	log       *wal.WAL
 	raft      *hraft.Raft
 	queue     *queue
-	requests  sync.Pool
+	requests  sync.Pool // of *request
+	underWay  underWay
 	disk      diskReserve
 	batches   atomic.Uint64
 	entries   atomic.Uint64
@@ -39,7 +42,7 @@ type Store struct {
 	closeErr error
 }
 
-var _ storage.Store = (*Store)(nil)
+var _ storage.Submitter = (*Store)(nil)
 
 // Open opens the store in config.Dir and returns when it has caught up with its
 // log. Errors name what is wrong and what to do; those about damaged data wrap
@@ -59,9 +62,11 @@ func Open(config Config) (*Store, error) {
 		state:    memory.New(),
 		latch:    newLatch(),
 		queue:    newQueue(),
-		requests: sync.Pool{New: newRequest},
-		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes},
+		requests: sync.Pool{New: func() any { return new(request) }},
+		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes, log: config.Logger},
 	}
+	s.remover = newRemover(s.latch)
+	s.remover.start()
 	if err := s.start(config); err != nil {
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w; restore the directory from a copy, or start with an empty one, which forgets all transactions", err)
@@ -70,6 +75,7 @@ func Open(config Config) (*Store, error) {
 	}
 	config.Logger.Info("the store is open", "dir", config.Dir, "node", dir.identity.NodeID, "worker", dir.identity.WorkerID,
 		"epoch", dir.identity.Epoch, "transactions", s.Stats().Globals, "took", time.Since(began).Round(time.Millisecond))
+	s.disk.low() // says so now if it is, not with the first refusal
 	return s, nil
 }
 
@@ -90,10 +96,11 @@ func (s *Store) start(config Config) error {
 	}
 	sealed := &sealedLogs{LogStore: s.log, lastIndex: chain.end.index, last: chain.end.checksum}
 	fsm := &machine{
-		state: s.state, latch: s.latch,
+		state: s.state, latch: s.latch, underWay: &s.underWay,
 		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
 	}
-	if err := s.startRaft(config.electionTimeout, logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{snapshots, s.latch}); err != nil {
+	paced := pacedSnapshots{snapshots, filepath.Join(s.dir.path, snapshotsDir), s.remover, writeOut}
+	if err := s.startRaft(config.electionTimeout, logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{paced, s.latch}); err != nil {
 		return err
 	}
 	s.snapshots.Go(func() { s.takeSnapshots(fsm.snapshotDue) })
@@ -103,7 +110,7 @@ func (s *Store) start(config Config) error {
 
 // openLog scans the log and opens it.
 func (s *Store) openLog(config Config, chain *chain, logger hclogAdapter) error {
-	var files types.VFS = dataFiles{walfs.New()}
+	var files types.VFS = dataFiles{walfs.New(), s.remover}
 	if config.wrapFiles != nil {
 		files = config.wrapFiles(files)
 	}
@@ -217,6 +224,16 @@ func (s *Store) catchUp() error {
 			return fmt.Errorf("this node did not become leader of its own log within %v: is the disk stalled?", leaderTimeout)
 		}
 	}
+	// A barrier behind a read that failed would never be answered.
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.raft.AppliedIndex() < s.raft.LastIndex() {
+		select {
+		case <-tick.C:
+		case <-s.latch.failed:
+			return s.latch.err()
+		}
+	}
 	err := s.raft.Barrier(0).Error()
 	if failed := s.latch.err(); failed != nil {
 		return failed
@@ -252,17 +269,35 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
+	answered := make(chan error, 1) // the caller may have gone
+	if err := s.Submit(b, func(err error) { answered <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return unknown(ctx.Err())
+	}
+}
+
+// Submit implements storage.Submitter.
+func (s *Store) Submit(b *storage.Batch, done func(error)) error {
 	if err := s.latch.err(); err != nil {
 		return unavailable(err)
 	}
 	if (b.Revision == 0 || len(b.Add) > 0) && s.disk.low() {
 		return fmt.Errorf("%w: less than %d MiB are free in %s: make room or lower the reserve", storage.ErrFull, s.disk.reserve>>20, s.dir.path)
 	}
-	// What is refused anyway needs no entry. The state machine checks again.
-	if err := s.state.Check(b); err != nil {
-		return err
+	// A lock conflict is common and needs no entry. The state machine checks
+	// again, and refuses the rest.
+	if len(b.Add) > 0 {
+		if err := s.state.Check(b); err != nil {
+			return err
+		}
 	}
 	r := s.requests.Get().(*request)
+	r.batch, r.done = b, done
 	r.encoded = storage.AppendBatch(r.encoded[:0], b)
 	if len(r.encoded) > maxBatchBytes {
 		return fmt.Errorf("%w: %s: it takes %d bytes, at most %d are allowed", storage.ErrInvalidBatch, b.XID, len(r.encoded), maxBatchBytes)
@@ -270,18 +305,7 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if !s.queue.put(r) {
 		return storage.ErrClosed
 	}
-	if ctx.Done() == nil { // a plain receive costs half of a select
-		err := <-r.done
-		s.requests.Put(r)
-		return err
-	}
-	select {
-	case err := <-r.done:
-		s.requests.Put(r)
-		return err
-	case <-ctx.Done():
-		return unknown(ctx.Err())
-	}
+	return nil
 }
 
 // Load implements storage.Store.
@@ -341,6 +365,7 @@ func (s *Store) close() error {
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())
 	}
+	s.remover.close()
 	return errors.Join(err, s.state.Close(), s.dir.close())
 }
 

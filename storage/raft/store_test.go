@@ -80,7 +80,8 @@ func TestConformanceFromSnapshots(t *testing.T) {
 // newMachine is a state machine by itself.
 func newMachine() *machine {
 	return &machine{
-		state: memory.New(), latch: newLatch(),
+		underWay: &underWay{},
+		state:    memory.New(), latch: newLatch(),
 		snapshotBytes: math.MaxInt64, snapshotDue: make(chan struct{}, 1),
 	}
 }

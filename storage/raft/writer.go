@@ -17,11 +17,10 @@ const enqueueTimeout = time.Second
 
 // request is one caller's batch.
 type request struct {
+	batch   *storage.Batch
 	encoded []byte
-	done    chan error // of capacity 1: a caller may have gone
+	done    func(error)
 }
-
-func newRequest() any { return &request{done: make(chan error, 1)} }
 
 // queue holds requests until the writer is free, and then all of them become one
 // entry. Nobody waits for company: under load it comes by itself.
@@ -84,34 +83,45 @@ func (s *Store) write() {
 	var requests []*request
 	var data []byte
 	for {
-		clear(requests)
 		requests = s.queue.take(requests[:0])
 		if len(requests) == 0 {
 			return
 		}
 		data = appendEntry(data[:0], requests)
+		s.underWay.begin(data, requests)
 		results, err := s.propose(data)
+		s.underWay.end()
 		if err != nil {
 			data = nil // Raft may still look at it
 		} else {
 			s.entries.Add(1)
 		}
 		for i, r := range requests {
+			result := err
 			if err == nil {
-				s.answer(r, results[i])
-			} else {
-				s.answer(r, err)
+				result = results[i]
 			}
+			s.answer(r, result)
 		}
+		clear(requests)
 	}
 }
 
+// answer passes the result of a request on. Its caller does not block.
 func (s *Store) answer(r *request, err error) {
 	if err == nil {
 		s.batches.Add(1)
 	}
-	r.done <- err
+	done := r.done
+	r.batch, r.done = nil, nil
+	if cap(r.encoded) <= keptBytes {
+		s.requests.Put(r)
+	}
+	done(err)
 }
+
+// keptBytes bounds the memory that a request keeps for the next.
+const keptBytes = 64 << 10
 
 // propose makes an entry durable and applies it, and returns the result of each
 // of its batches.

@@ -49,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) Factory) {
 		{"Stats", testStats},
 		{"Canceled", testCanceled},
 		{"Closed", testClosed},
+		{"Submit", testSubmit},
+		{"SubmitClosed", testSubmitClosed},
 		{"ConcurrentRevisions", testConcurrentRevisions},
 		{"ConcurrentLocks", testConcurrentLocks},
 		{"ConcurrentTransactions", testConcurrentTransactions},
