@@ -11,7 +11,7 @@
 //
 // The code is ours and not github.com/apache/dubbo-go-hessian2 (tried at v1.13.2)
 // because of what that library does with a body that nobody vouches for: it makes
-// a slice of as many field names as the body announces, so that ten bytes ask for
+// a slice of as many field names as the body announces, so that eight bytes ask for
 // 32 GiB and end the process; it nests without a limit; and it knows classes by a
 // registry of the process, which a service that speaks Dubbo fills too.
 //
