@@ -23,6 +23,7 @@ func TestMessagesAreWrittenAsConfigured(t *testing.T) {
 		{client.Config{}, rpc.CodecSeata, compress.None},
 		{client.Config{Codec: "Seata", Compressor: "LZ4"}, rpc.CodecSeata, compress.LZ4},
 		{client.Config{Codec: "protobuf"}, rpc.CodecProtobuf, compress.None},
+		{client.Config{Codec: "hessian", Compressor: "zip"}, rpc.CodecHessian, compress.Zip},
 		{client.Config{Codec: "PROTOBUF", Compressor: "bzip2"}, rpc.CodecProtobuf, compress.Bzip2},
 	}
 	for _, c := range cases {
@@ -42,7 +43,7 @@ func TestMessagesAreWrittenAsConfigured(t *testing.T) {
 func TestCodecsAndCompressorsAreChecked(t *testing.T) {
 	for want, config := range map[string]client.Config{
 		`codec of the Config: unsupported codec or compressor: "kryo" is refused because its bodies choose the Java classes to build`: {Codec: "kryo"},
-		`codec of the Config: unsupported codec or compressor: "json"; valid are seata, protobuf`:                                     {Codec: "json"},
+		`codec of the Config: unsupported codec or compressor: "json"; valid are seata, protobuf, hessian`:                            {Codec: "json"},
 		`compressor of the Config: unsupported compressor "sevenz"; valid are none, gzip, zip, bzip2, lz4, deflater, zstd`:            {Compressor: "sevenz"},
 	} {
 		config.Addresses, config.ApplicationID = []string{"127.0.0.1:1"}, "order-service"

@@ -232,6 +232,7 @@ func TestByName(t *testing.T) {
 	}
 }
 
+//tidy:long a table
 func TestWhatExpandRefuses(t *testing.T) {
 	var pool compress.Pool
 	streamed := func() []byte {

@@ -109,12 +109,13 @@ func TestEveryMessageSurvivesTheRoundTrip(t *testing.T) {
 // What the format has no number for arrives as what a client treats alike.
 func TestNewerCodesArriveAsTheNearest(t *testing.T) {
 	exceptions := map[protocol.ExceptionCode]protocol.ExceptionCode{
-		protocol.ExceptionBeginFailed:             protocol.ExceptionUnknown,
-		protocol.ExceptionLockKeyConflictFailFast: protocol.ExceptionLockKeyConflict,
-		protocol.ExceptionNotRaftLeader:           protocol.ExceptionUnknown,
-		protocol.ExceptionTransactionTimeout:      protocol.ExceptionGlobalTransactionNotActive,
-		protocol.ExceptionCommitHeuristic:         protocol.ExceptionUnknown,
-		protocol.ExceptionBroken:                  protocol.ExceptionUnknown,
+		protocol.ExceptionBeginFailed:                 protocol.ExceptionUnknown,
+		protocol.ExceptionLockKeyConflictFailFast:     protocol.ExceptionLockKeyConflict,
+		protocol.ExceptionFailedLockGlobalTransaction: protocol.ExceptionUnknown,
+		protocol.ExceptionNotRaftLeader:               protocol.ExceptionUnknown,
+		protocol.ExceptionTransactionTimeout:          protocol.ExceptionGlobalTransactionNotActive,
+		protocol.ExceptionCommitHeuristic:             protocol.ExceptionUnknown,
+		protocol.ExceptionBroken:                      protocol.ExceptionUnknown,
 	}
 	for code := protocol.ExceptionUnknown; code <= protocol.ExceptionBroken; code++ {
 		want, mapped := exceptions[code]

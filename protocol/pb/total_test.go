@@ -41,7 +41,7 @@ func check(tb testing.TB, body []byte) {
 // Damaged bytes must not panic, hang, or be taken for something that cannot be
 // written back.
 func TestDamagedBodies(t *testing.T) {
-	for _, c := range codectest.Few(loadCaptured(t), 3) {
+	for _, c := range codectest.Few(loadCaptured(t), 1) {
 		codectest.EachDamage(c.Body, func(damaged []byte) { check(t, damaged) })
 	}
 }
@@ -50,7 +50,7 @@ func TestDamagedBodies(t *testing.T) {
 // that the bytes do not warrant.
 func TestDamagedBodiesCostLittleMemory(t *testing.T) {
 	const perByte, flat = 32, 2048 // bytes of memory that one decoding may use
-	for _, c := range codectest.Few(loadCaptured(t), 3) {
+	for _, c := range codectest.Few(loadCaptured(t), 1) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		runs := codectest.EachDamage(c.Body, func(damaged []byte) { _, _, _ = pb.Decode(damaged) })

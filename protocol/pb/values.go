@@ -28,7 +28,8 @@ func (c *coder) exception(number protowire.Number, v *protocol.ExceptionCode) {
 }
 
 // exceptionNumber is the format's number for a code, or for the nearest one on
-// which a client acts alike.
+// which a client acts alike. Of FailedLockGlobalTransaction the format spells the
+// name wrong, so that Java neither writes nor reads it.
 func exceptionNumber(v protocol.ExceptionCode) int32 {
 	switch v {
 	case protocol.ExceptionLockKeyConflictFailFast:
@@ -36,6 +37,8 @@ func exceptionNumber(v protocol.ExceptionCode) int32 {
 		v = protocol.ExceptionLockKeyConflict
 	case protocol.ExceptionTransactionTimeout:
 		v = protocol.ExceptionGlobalTransactionNotActive
+	case protocol.ExceptionFailedLockGlobalTransaction:
+		v = protocol.ExceptionUnknown
 	}
 	if v >= protocol.ExceptionLockKeyConflict && v <= protocol.ExceptionFailedStore {
 		return int32(v) - 1

@@ -11,6 +11,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol/codec"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
+	"github.com/qiao-tx/qiao/protocol/hessian"
 	"github.com/qiao-tx/qiao/protocol/native"
 	"github.com/qiao-tx/qiao/protocol/pb"
 )
@@ -19,6 +20,7 @@ import (
 const (
 	CodecSeata    byte = 1
 	CodecProtobuf byte = 2
+	CodecHessian  byte = 22
 	// CodecGRPC is what Java's clients from 2.3 use over gRPC.
 	CodecGRPC byte = 40
 )
@@ -48,9 +50,11 @@ func codingOf(version, id byte) (coding, error) {
 		return coding{pb.Append, pb.Decode}, nil
 	case CodecGRPC:
 		return coding{pb.AppendAny, pb.DecodeAny}, nil
+	case CodecHessian:
+		return coding{hessian.Append, hessian.Decode}, nil
 	}
-	return coding{}, fmt.Errorf("%w: codec %d (%s)%s; set seata.transport.serialization to %s at the peer",
-		ErrCodec, id, codecName(id), whyNot(id), strings.Join(CodecNames(), " or "))
+	return coding{}, fmt.Errorf("%w: codec %d (%s)%s; set seata.transport.serialization to seata, protobuf or hessian at the peer",
+		ErrCodec, id, codecName(id), whyNot(id))
 }
 
 func appendNative(dst []byte, m protocol.Message, _ codec.Names) ([]byte, error) {
@@ -77,7 +81,7 @@ func decodeNative2(body []byte) (protocol.Message, codec.Names, error) {
 
 // CodecNames are the names of the codecs that are spoken, as Seata's setting
 // transport.serialization has them.
-func CodecNames() []string { return []string{"seata", "protobuf"} }
+func CodecNames() []string { return []string{"seata", "protobuf", "hessian"} }
 
 // CodecByName returns the id of the codec with the name, in any letter case.
 // The error wraps ErrCodec and lists the valid names.
@@ -114,14 +118,14 @@ func codecName(id byte) string {
 		return "seata"
 	case CodecProtobuf:
 		return "protobuf"
+	case CodecHessian:
+		return "hessian"
 	case 4:
 		return "kryo"
 	case 8:
 		return "fst"
 	case CodecGRPC:
 		return "grpc"
-	case 22:
-		return "hessian"
 	case 50:
 		return "jackson"
 	case 86:

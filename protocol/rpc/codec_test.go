@@ -95,18 +95,18 @@ func TestARequestThatCannotBeEncodedIsAnError(t *testing.T) {
 }
 
 func TestCodecByName(t *testing.T) {
-	for name, id := range map[string]byte{"seata": CodecSeata, "SEATA": CodecSeata, "protobuf": CodecProtobuf} {
+	for name, id := range map[string]byte{"seata": CodecSeata, "SEATA": CodecSeata, "protobuf": CodecProtobuf, "Hessian": CodecHessian} {
 		got, err := CodecByName(name)
 		require.NoError(t, err)
 		assert.Equal(t, id, got)
 	}
 	_, err := CodecByName("kryo")
 	require.ErrorIs(t, err, ErrCodec)
-	assert.ErrorContains(t, err, `"kryo" is refused because its bodies choose the Java classes to build and have no fixed layout; valid are seata, protobuf`)
+	assert.ErrorContains(t, err, `"kryo" is refused because its bodies choose the Java classes to build and have no fixed layout; valid are seata, protobuf, hessian`)
 	for _, name := range []string{"", "json", "unknown"} {
 		_, err = CodecByName(name)
 		require.ErrorIs(t, err, ErrCodec)
-		assert.ErrorContains(t, err, "valid are seata, protobuf")
+		assert.ErrorContains(t, err, "valid are seata, protobuf, hessian")
 		assert.NotContains(t, err.Error(), "refused")
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/metrics"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +18,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol/codec"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
+	"github.com/qiao-tx/qiao/protocol/hessian"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
 
@@ -91,13 +91,48 @@ func loadPacked(tb testing.TB) []captured {
 	return all
 }
 
+// loadHessian makes frames of the bodies that Java's hessian codec wrote.
+func loadHessian(tb testing.TB) []captured {
+	tb.Helper()
+	var all []captured
+	seen := map[protocol.TypeCode]bool{}
+	data, err := os.ReadFile("../hessian/testdata/java.jsonl")
+	require.NoError(tb, err)
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		var line struct{ Hessian string }
+		require.NoError(tb, json.Unmarshal(lines.Bytes(), &line))
+		body, err := hex.DecodeString(line.Hessian)
+		require.NoError(tb, err)
+		m, _, err := hessian.Decode(body)
+		require.NoError(tb, err)
+		if seen[m.TypeCode()] || len(body) > 400 {
+			continue
+		}
+		seen[m.TypeCode()] = true
+		c := captured{Name: "hessian", Kind: int16(m.TypeCode()), Compressor: compress.None}
+		c.bytes, err = frame.Append(nil, &frame.Frame{Version: frame.V1, Codec: CodecHessian, Body: body})
+		require.NoError(tb, err)
+		c.Hex = hex.EncodeToString(c.bytes)
+		all = append(all, c)
+	}
+	require.NoError(tb, lines.Err())
+	require.Greater(tb, len(all), 20)
+	return all
+}
+
+// loadAll returns a frame of every kind, codec and compressor, and more.
+func loadAll(tb testing.TB) []captured {
+	return append(append(loadCaptured(tb), loadPacked(tb)...), loadHessian(tb)...)
+}
+
 // A body that compressors shorten by other means than Java's cannot be compared
 // with Java's bytes; what is in it can. (Package native compares the fields
 // with those that Java read.)
 func TestCapturedFramesAreReadAndWrittenBack(t *testing.T) {
 	bodies := bodyReader{compressors: new(compress.Pool), limit: frame.MaxLen}
 	seen := map[byte]int{}
-	for _, c := range append(loadCaptured(t), loadPacked(t)...) {
+	for _, c := range loadAll(t) {
 		seen[c.Compressor]++
 		f, err := frame.Decode(c.bytes)
 		require.NoError(t, err)
@@ -184,7 +219,7 @@ func TestDamagedFramesAreMessagesOrTypedErrors(t *testing.T) {
 	bodies := bodyReader{compressors: new(compress.Pool), limit: limit}
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	var n, messages int
-	for _, c := range slices.Concat(loadCaptured(t), loadPacked(t), loadVersions(t)) {
+	for _, c := range append(loadAll(t), loadVersions(t)...) {
 		if c.Compressor == compress.Bzip2 && c.Kind > int16(protocol.TypeGlobalBegin) {
 			continue // half a millisecond for each
 		}
@@ -214,7 +249,7 @@ func TestDamagedFramesAreMessagesOrTypedErrors(t *testing.T) {
 // message that is written and read to itself.
 func FuzzMessageOfFrame(f *testing.F) {
 	seen := map[[4]int]bool{}
-	for _, c := range slices.Concat(loadCaptured(f), loadPacked(f), loadVersions(f)) {
+	for _, c := range append(loadAll(f), loadVersions(f)...) {
 		if key := [4]int{int(c.Kind), int(c.Compressor), int(c.bytes[10]), int(c.bytes[2])}; !seen[key] {
 			seen[key] = true
 			f.Add(c.bytes)

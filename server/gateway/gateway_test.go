@@ -283,7 +283,7 @@ func TestBadFrames(t *testing.T) {
 		{"version 0 after version 1", append(append([]byte(nil), good...), change(2, 0)...), "unsupported frame version"},
 		{"header longer than the frame", change(7, 0x7f), "wrong frame length"},
 		{"longer than allowed", tooLong, "frame too large"},
-		{"codec", change(10, 22), "hessian"},
+		{"codec", change(10, 50), "jackson"},
 		{"compressor", change(11, 1), "gzip"},
 		{"message type of the frame", change(9, 77), "unknown frame message type"},
 		{"message type of the body", change(16, 0x33), "unknown message type"},
