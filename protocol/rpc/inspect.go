@@ -16,7 +16,10 @@ type Header struct {
 	MessageType byte
 	Codec       byte
 	Compressor  byte
-	ID          int64
+	// Names is the Java package of the names in the body, where the codec has any.
+	Names codec.Names
+	// ID has 32 bits, but for frames of version 0.
+	ID int64
 	// Head is the head map, nil when there is none.
 	Head map[string]string
 }
@@ -121,7 +124,8 @@ func (i *Inspector) Decode(b []byte) (Header, protocol.Message, error) {
 		return h, nil, &FrameError{9, fmt.Errorf("%w: %d", ErrMessageType, f.MessageType)}
 	}
 	bodies := bodyReader{compressors: &i.compressors, limit: frame.MaxLen}
-	m, _, err := bodies.decode(&f)
+	m, names, err := bodies.decode(&f)
+	h.Names = names
 	if err != nil {
 		return h, nil, &FrameError{bodyOffset(&f, len(b), err), err}
 	}
@@ -151,7 +155,7 @@ func (i *Inspector) Append(dst []byte, h *Header, m protocol.Message) ([]byte, e
 		if f.Version == frame.V0 && f.Codec == CodecSeata {
 			f.TypeCode = int16(m.TypeCode())
 		}
-		if f.Body, err = pack(&i.compressors, f.Version, encoding{codec: f.Codec, compressor: f.Compressor}, m); err != nil {
+		if f.Body, err = pack(&i.compressors, f.Version, encoding{f.Codec, f.Compressor, h.Names}, m); err != nil {
 			return dst, err
 		}
 	}
