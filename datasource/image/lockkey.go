@@ -77,12 +77,13 @@ func rowKeys(t *schema.Table, row Row) ([]string, error) {
 	}
 	exact, folded := make([]string, len(key)), make([]string, len(key))
 	for i, f := range key {
-		text := KeyText(f.Value)
+		c, _ := t.Column(f.Name)
+		text := KeyText(asJavaLocks(c, f.Value))
 		if strings.ContainsAny(text, ",;") {
 			return nil, fmt.Errorf("table %s: the primary key %s = %q contains ',' or ';', which separate lock keys: AT cannot lock this row", t.Name, f.Name, text)
 		}
 		exact[i], folded[i] = text, text
-		if c, _ := t.Column(f.Name); c.CaseInsensitive {
+		if c.CaseInsensitive {
 			folded[i] = strings.TrimRight(strings.ToLower(text), " ")
 		}
 	}
@@ -94,6 +95,16 @@ func rowKeys(t *schema.Table, row Row) ([]string, error) {
 		return []string{text, other}, nil
 	}
 	return []string{text}, nil
+}
+
+// asJavaLocks is a key as Java reads it in MySQL where that is not the value:
+// all numbers of a TINYINT(1) but zero, say, are one key for it.
+func asJavaLocks(c schema.Column, v any) any {
+	switch baseType(c.DatabaseType) {
+	case "tinyint", "float":
+		return AsJavaReads(c.JDBCType, v)
+	}
+	return v
 }
 
 // KeyText is an image value as Java's String.valueOf writes it. Bytes are the

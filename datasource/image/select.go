@@ -72,11 +72,25 @@ func WhereKeys(d schema.Dialect, t *schema.Table, keys [][]any) (string, []any) 
 			}
 			c, _ := t.Column(name)
 			b.WriteString(d.Quote(name) + " = " + keyPlaceholder(d, c))
-			args = append(args, Arg(c, key[j]))
+			args = append(args, keyArg(c, key[j]))
 		}
 		b.WriteByte(')')
 	}
 	return b.String(), args
+}
+
+// keyArg makes a number of a BIT key, which MySQL compares with one: it takes
+// bytes for the text of a number.
+func keyArg(c schema.Column, v any) any {
+	b, ok := v.([]byte)
+	if !ok || baseType(c.DatabaseType) != "bit" || len(b) > 8 {
+		return Arg(c, v)
+	}
+	var n uint64
+	for _, digit := range b {
+		n = n<<8 | uint64(digit)
+	}
+	return n
 }
 
 // keyPlaceholder makes MySQL compare a decimal key as a decimal; a plain text

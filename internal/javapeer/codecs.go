@@ -14,7 +14,9 @@ import (
 	"time"
 )
 
-var codecProgram = sync.OnceValues(func() (string, error) { return compile("codecs", "Codecs") })
+var codecProgram = sync.OnceValues(func() (string, error) {
+	return compile("codecs", "codecs/src/main/java/qiao/Codecs.java", "org.apache.seata", "2.5.0")
+})
 
 // Codecs is a process with Java Seata's own codecs and compressors.
 type Codecs struct {

@@ -14,8 +14,7 @@ import (
 // 2.3), messages in codec 40.
 func TestUnmodifiedJavaClientOverGRPC(t *testing.T) {
 	tc := startCoordinator(t)
-	t.Setenv("JAVA_TOOL_OPTIONS", "-Dtransport.protocol=grpc")
-	java := Start(t, tc.address, "java-grpc")
+	java := Start(t, tc.address, "java-grpc", "transport.protocol=grpc")
 	assert.Contains(t, tc.log.String(), "transport=grpc application=java-grpc")
 	t.Run("begin and decide without branches", func(t *testing.T) { testNoBranches(t, java) })
 	t.Run("TCC", func(t *testing.T) { testTCC(t, java) })

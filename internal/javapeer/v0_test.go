@@ -18,7 +18,7 @@ import (
 func TestUnmodifiedJavaClientOfVersion0(t *testing.T) {
 	needJava(t)
 	tc := startCoordinator(t)
-	classpath, err := compile("v0", "Old")
+	classpath, err := compile("v0", "v0/src/main/java/qiao/Old.java", "io.seata", "0.6.1")
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

@@ -1,8 +1,9 @@
-// Package compress packs and unpacks the bodies of frames.
+// Package compress packs and unpacks the bodies of frames and undo records.
 //
 // Job: Seata's compressors by their ids, in the containers that Java reads and
 // writes, with a cap on what a packed body may become.
-// Owner: protocol/rpc picks one by a frame's compressor.
+// Owner: protocol/rpc picks one by a frame's compressor, datasource/at by the
+// context of an undo record.
 // It must not know: frames, codecs, or what is in a body.
 //
 // Most packed bodies say how long they become: gzip and zip at their end, zstd at
