@@ -20,9 +20,9 @@ func newServerCommand() *cobra.Command {
 		Short: "Run a transaction coordinator",
 		Long: `Run a transaction coordinator (TC).
 
-One port serves Seata's protocol and HTTP (/health, /version, /metrics). All
-state is in the data directory; a server that is started on it again goes on
-where the last one stopped, however that ended.
+One port serves Seata's protocol, over TCP and over gRPC, and HTTP (/health,
+/version, /metrics). All state is in the data directory; a server that is
+started on it again goes on where the last one stopped, however that ended.
 
 Each setting is a flag, a key of a YAML file (--config) and an environment
 variable. A flag beats the environment, the environment beats the file. Keys of

@@ -118,6 +118,9 @@ func (s *Stream) Close(emit func(Piece)) {
 
 // shortage says what the start of a frame lacks.
 func shortage(b []byte) string {
+	if len(b) >= frame.HeaderLen0 && b[2] == frame.V0 {
+		return fmt.Sprintf("of a message of version 0 only %d bytes are there", len(b)-frame.HeaderLen0)
+	}
 	if len(b) < frame.HeaderLen {
 		return fmt.Sprintf("a header has %d bytes, only %d are there", frame.HeaderLen, len(b))
 	}

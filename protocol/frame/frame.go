@@ -17,8 +17,18 @@ const (
 	MaxHeadLen = 1<<15 - 1
 )
 
-// Version is the one frame version that this package speaks.
-const Version = 1
+// Frame versions. The first frame of a connection decides for both directions.
+const (
+	// V0 is spoken by Seata clients before 0.7.
+	V0 byte = 0
+	// V1 is spoken by Seata 0.7 and later.
+	V1 byte = 1
+	// V2 is spoken by Seata from 2.7: a frame as V1; only bodies differ.
+	V2 byte = 2
+)
+
+// VersionLen is how many bytes of a frame tell its version.
+const VersionLen = 3
 
 const magic = 0xdada
 
@@ -48,19 +58,27 @@ var (
 
 // Frame is one frame taken apart.
 type Frame struct {
+	// Version is V0, V1 or V2. Mind that V0 is its zero value.
+	Version byte
 	// MessageType is Request, Response, ...; an unknown one is not an error here.
 	MessageType byte
 	Codec       byte
 	Compressor  byte
 	ID          int32
+	// IDHigh is the upper half of the id: 64 bits in V0, whose peers expect
+	// theirs back. Else 0.
+	IDHigh int32
+	// TypeCode names the message in a V0 frame of the codec seata, whose body
+	// lacks the code that it begins with in later versions. Else 0.
+	TypeCode int16
 	// Head is nil when the frame has no head map. A null value, which the
 	// format tells from an empty one, is read as empty.
 	Head map[string]string
 	Body []byte
 }
 
-// Append appends f to dst. The error wraps ErrHead or ErrTooLarge; dst is then
-// unchanged.
+// Append appends f to dst. The error wraps ErrVersion, ErrHead, ErrLength or
+// ErrTooLarge; dst is then unchanged.
 func Append(dst []byte, f *Frame) ([]byte, error) {
 	start := len(dst)
 	out, err := AppendHeader(dst, f)
@@ -76,11 +94,18 @@ func Append(dst []byte, f *Frame) ([]byte, error) {
 
 // AppendHeader appends f's header and head map to dst, for a caller that
 // appends the body itself and then calls Seal on the whole frame. f.Body is
-// not used. The error wraps ErrHead; dst is then unchanged.
+// not used. The error wraps ErrVersion, ErrLength or ErrHead; dst is then
+// unchanged.
 func AppendHeader(dst []byte, f *Frame) ([]byte, error) {
+	if f.Version == V0 {
+		return appendHeader0(dst, f)
+	}
+	if f.Version > V2 {
+		return dst, fmt.Errorf("%w %d: versions 0 to 2 can be written", ErrVersion, f.Version)
+	}
 	start := len(dst)
 	out := binary.BigEndian.AppendUint16(dst, magic)
-	out = append(out, Version, 0, 0, 0, 0, 0, 0, f.MessageType, f.Codec, f.Compressor)
+	out = append(out, f.Version, 0, 0, 0, 0, 0, 0, f.MessageType, f.Codec, f.Compressor)
 	out = binary.BigEndian.AppendUint32(out, uint32(f.ID))
 	if len(f.Head) > 0 {
 		var err error
@@ -102,22 +127,42 @@ func Seal(b []byte) error {
 	if len(b) > MaxLen {
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed; split the work into smaller branches", ErrTooLarge, len(b), MaxLen)
 	}
+	if b[2] == V0 {
+		return seal0(b)
+	}
 	binary.BigEndian.PutUint32(b[3:], uint32(len(b)))
 	return nil
 }
 
-// Length checks the first HeaderLen bytes of a frame and returns the length of
-// the whole frame, which is at most max. Call it before making room for the
-// frame. The error wraps ErrMagic, ErrVersion, ErrLength or ErrTooLarge.
+// VersionOf tells the version of the frame that begins with b. The error wraps
+// ErrMagic, ErrVersion, or ErrLength when b is shorter than VersionLen.
+func VersionOf(b []byte) (byte, error) {
+	if len(b) < VersionLen {
+		return 0, fmt.Errorf("%w: %d bytes, the version is in the first %d", ErrLength, len(b), VersionLen)
+	}
+	if m := binary.BigEndian.Uint16(b); m != magic {
+		return 0, fmt.Errorf("%w: it begins with %#04x instead of %#04x; is the peer a Seata client or server?", ErrMagic, m, magic)
+	}
+	if v := b[2]; v > V2 {
+		return 0, fmt.Errorf("%w %d: versions 0 to 2 are spoken here, those of all Seata releases to 2.7; use a peer of those", ErrVersion, v)
+	}
+	return b[2], nil
+}
+
+// Length checks the first HeaderLen bytes of a frame of version 1 or 2 and
+// returns the length of the whole frame, which is at most max. Call it before
+// making room for the frame. The error wraps ErrMagic, ErrVersion, ErrLength or
+// ErrTooLarge. For version 0 see Header0.
 func Length(header []byte, max int) (int, error) {
 	if len(header) < HeaderLen {
 		return 0, fmt.Errorf("%w: %d bytes, a header has %d", ErrLength, len(header), HeaderLen)
 	}
-	if m := binary.BigEndian.Uint16(header); m != magic {
-		return 0, fmt.Errorf("%w: it begins with %#04x instead of %#04x; is the peer a Seata client or server?", ErrMagic, m, magic)
+	v, err := VersionOf(header)
+	if err != nil {
+		return 0, err
 	}
-	if v := header[2]; v != Version {
-		return 0, fmt.Errorf("%w %d: version %d is spoken here, as by Seata 1.0 to 2.5; use a peer of those", ErrVersion, v, Version)
+	if v == V0 {
+		return 0, fmt.Errorf("%w 0: the connection began with a later one", ErrVersion)
 	}
 	full := binary.BigEndian.Uint32(header[3:])
 	head := binary.BigEndian.Uint16(header[7:])
@@ -133,6 +178,9 @@ func Length(header []byte, max int) (int, error) {
 // Decode takes apart b, exactly one frame. Body is a part of b, not a copy.
 // The error wraps one of the sentinels of this package.
 func Decode(b []byte) (Frame, error) {
+	if len(b) >= VersionLen && b[2] == V0 {
+		return decode0(b)
+	}
 	n, err := Length(b, MaxLen)
 	if err != nil {
 		return Frame{}, err
@@ -146,6 +194,7 @@ func Decode(b []byte) (Frame, error) {
 		return Frame{}, err
 	}
 	return Frame{
+		Version:     b[2],
 		MessageType: b[9],
 		Codec:       b[10],
 		Compressor:  b[11],

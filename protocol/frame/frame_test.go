@@ -57,7 +57,7 @@ func TestCapturedFramesDecodeAndEncodeBack(t *testing.T) {
 		f, err := frame.Decode(b)
 		require.NoError(t, err, c.Hex)
 		want := frame.Frame{
-			MessageType: c.MessageType, Codec: c.Codec, Compressor: c.Compressor, ID: c.RequestID, Body: b[c.HeadLen:],
+			Version: frame.V1, MessageType: c.MessageType, Codec: c.Codec, Compressor: c.Compressor, ID: c.RequestID, Body: b[c.HeadLen:],
 		}
 		require.Equal(t, want, f)
 		back, err := frame.Append(nil, &f)
@@ -73,12 +73,12 @@ func TestHeartbeats(t *testing.T) {
 	} {
 		f, err := frame.Decode(unhex(t, hexFrame))
 		require.NoError(t, err)
-		assert.Equal(t, frame.Frame{MessageType: kind, Codec: 1, ID: 1, Body: []byte{}}, f)
+		assert.Equal(t, frame.Frame{Version: frame.V1, MessageType: kind, Codec: 1, ID: 1, Body: []byte{}}, f)
 	}
 }
 
 func TestHeadMap(t *testing.T) {
-	f := frame.Frame{Codec: 1, ID: -7, Head: map[string]string{"qiao": "1", "": "empty key", "empty": "", "文": "字"}, Body: []byte{1, 2}}
+	f := frame.Frame{Version: frame.V2, Codec: 1, ID: -7, Head: map[string]string{"qiao": "1", "": "empty key", "empty": "", "文": "字"}, Body: []byte{1, 2}}
 	b, err := frame.Append([]byte("before"), &f)
 	require.NoError(t, err)
 	got, err := frame.Decode(b[6:])
@@ -105,8 +105,7 @@ func TestWhatDecodeRefuses(t *testing.T) {
 		{"nothing", "", frame.ErrLength, "0 bytes"},
 		{"half a header", "dada0100000010", frame.ErrLength, "7 bytes"},
 		{"HTTP", hex.EncodeToString([]byte("GET / HTTP/1.1\r\n")), frame.ErrMagic, "0x4745"},
-		{"version 0", "dada0000000010001003010000000001", frame.ErrVersion, "version 0"},
-		{"version 2", "dada0200000010001003010000000001", frame.ErrVersion, "version 2"},
+		{"version 3", "dada0300000010001003010000000001", frame.ErrVersion, "version 3"},
 		{"shorter than a header", "dada010000000f001003010000000001", frame.ErrLength, "15"},
 		{"a header longer than the frame", "dada0100000010001103010000000001", frame.ErrLength, "17"},
 		{"a header shorter than itself", "dada0100000010000f03010000000001", frame.ErrLength, "15"},
@@ -119,6 +118,11 @@ func TestWhatDecodeRefuses(t *testing.T) {
 		{"a key without a value", "dada01000000130013030100000000010001 6b", frame.ErrHead, "length"},
 		{"a key longer than the map", "dada01000000130013030100000000010009 6b", frame.ErrHead, "9 bytes where 1 remain"},
 		{"a null key", "dada0100000014001403010000000001 ffff 0000", frame.ErrHead, "null key"},
+		{"version 0, half a header", "dada00900001", frame.ErrLength, "6 bytes"},
+		{"version 0, a heartbeat with a body", "dada00e000000000000000000005 00", frame.ErrLength, "0 bytes announced, 1 present"},
+		{"version 0, hessian, bytes missing", "dada008000020000000000000005 00", frame.ErrLength, "2 bytes announced, 1 present"},
+		{"version 0, hessian, a negative length", "dada00808000 0000000000000005", frame.ErrLength, "-32768"},
+		{"version 0, an unknown flag", "dada0091000100000000000000050000", frame.ErrVersion, "0x01"},
 		{"a negative value length", "dada0100000014001403010000000001 0000 fffe", frame.ErrHead, "-2"},
 	}
 	for _, c := range cases {
@@ -145,10 +149,11 @@ func TestWhatAppendRefuses(t *testing.T) {
 		f    frame.Frame
 		want error
 	}{
-		{"a body that is too long", frame.Frame{Body: make([]byte, frame.MaxLen-frame.HeaderLen+1)}, frame.ErrTooLarge},
-		{"a value that is too long", frame.Frame{Head: map[string]string{"k": strings.Repeat("x", frame.MaxHeadLen+1)}}, frame.ErrHead},
-		{"a key that is too long", frame.Frame{Head: map[string]string{strings.Repeat("x", frame.MaxHeadLen+1): ""}}, frame.ErrHead},
-		{"a map that is too long", frame.Frame{Head: map[string]string{"k": strings.Repeat("x", frame.MaxHeadLen-frame.HeaderLen)}}, frame.ErrHead},
+		{"version 3", frame.Frame{Version: 3}, frame.ErrVersion},
+		{"a body that is too long", frame.Frame{Version: 1, Body: make([]byte, frame.MaxLen-frame.HeaderLen+1)}, frame.ErrTooLarge},
+		{"a value that is too long", frame.Frame{Version: 1, Head: map[string]string{"k": strings.Repeat("x", frame.MaxHeadLen+1)}}, frame.ErrHead},
+		{"a key that is too long", frame.Frame{Version: 1, Head: map[string]string{strings.Repeat("x", frame.MaxHeadLen+1): ""}}, frame.ErrHead},
+		{"a map that is too long", frame.Frame{Version: 1, Head: map[string]string{"k": strings.Repeat("x", frame.MaxHeadLen-frame.HeaderLen)}}, frame.ErrHead},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -157,7 +162,7 @@ func TestWhatAppendRefuses(t *testing.T) {
 			assert.Equal(t, "before", string(dst))
 		})
 	}
-	full := frame.Frame{Body: make([]byte, frame.MaxLen-frame.HeaderLen)}
+	full := frame.Frame{Version: 1, Body: make([]byte, frame.MaxLen-frame.HeaderLen)}
 	_, err := frame.Append(nil, &full)
 	require.NoError(t, err)
 }
@@ -185,9 +190,12 @@ func check(tb testing.TB, b []byte) {
 }
 
 func TestDamagedFrames(t *testing.T) {
-	withHead, err := frame.Append(nil, &frame.Frame{Head: map[string]string{"qiao": "1", "k": ""}, Body: []byte("body")})
+	withHead, err := frame.Append(nil, &frame.Frame{Version: frame.V2, Head: map[string]string{"qiao": "1", "k": ""}, Body: []byte("body")})
 	require.NoError(t, err)
 	frames := [][]byte{withHead}
+	for _, g := range loadGolden0(t) {
+		frames = append(frames, unhex(t, g.Hex))
+	}
 	for _, c := range loadCaptured(t) {
 		frames = append(frames, unhex(t, c.Hex))
 	}
@@ -209,6 +217,10 @@ func TestDamagedFrames(t *testing.T) {
 func FuzzFrame(f *testing.F) {
 	for _, seed := range []string{
 		"dada0100000010001003010000000001",
+		"dada0200000010001003010000000001",
+		"dada00e000000000000000000005",
+		"dada009000010000000000000003000027100005747269616c",
+		"dada008000020000000000000003ffff",
 		"dada01000000350010000100000000030007001f3139322e302e322e323a383039313a393835343931333937373037353436390000",
 		"dada0100000017001600010000000001 0002 6b31 ffff 00",
 		"dada01000000190018000100000000010002 6b31 0002 7631 00",

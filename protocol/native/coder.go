@@ -23,6 +23,9 @@ type coder struct {
 	pos      int    // decoding
 	text     string // decoding: b as a string, once a text of a short b is read
 	inMerged bool
+	v2       bool // results of registrations begin with a result code
+	stream   bool // decoding: more of b may follow later
+	missing  int  // decoding a stream: how many more bytes are needed at least
 	err      error
 }
 
@@ -40,7 +43,7 @@ func (c *coder) take(n int) []byte {
 		return nil
 	}
 	if n > c.remaining() {
-		c.fail(ErrTruncated, "%d bytes wanted, %d remain", n, c.remaining())
+		c.short(n)
 		return nil
 	}
 	p := c.b[c.pos : c.pos+n]
@@ -48,8 +51,19 @@ func (c *coder) take(n int) []byte {
 	return p
 }
 
-// ended tells, when decoding, whether the body ends here, between two fields.
-func (c *coder) ended() bool { return !c.encoding && c.remaining() == 0 }
+// short fails because n bytes are wanted and fewer remain. A merged message of a
+// stream is there as a whole before its parts are read: what they lack will not
+// come.
+func (c *coder) short(n int) {
+	if c.stream && !c.inMerged {
+		c.missing = n - c.remaining()
+	}
+	c.fail(ErrTruncated, "%d bytes wanted, %d remain", n, c.remaining())
+}
+
+// ended tells, when decoding, whether the body ends here, between two fields. A
+// stream does not: nobody leaves out fields there.
+func (c *coder) ended() bool { return !c.encoding && !c.stream && c.remaining() == 0 }
 
 func (c *coder) int16(v *int16) {
 	if c.encoding {
@@ -183,7 +197,12 @@ func (c *coder) next() protocol.Message {
 	if c.err != nil {
 		return nil
 	}
-	m := protocol.New(protocol.TypeCode(code))
+	return c.message(protocol.TypeCode(code))
+}
+
+// message reads the message of the type.
+func (c *coder) message(code protocol.TypeCode) protocol.Message {
+	m := protocol.New(code)
 	if m == nil {
 		c.fail(ErrUnknownType, "%d; is the peer newer than Seata %s?", code, protocol.SeataVersion)
 		return nil

@@ -169,13 +169,16 @@ func (c *coder) resources(i *protocol.Identity, ids *string) {
 	}
 }
 
-// identified is the layout of frame versions 0 and 1, which have no result
-// code: a refusal reaches the client as identified = false alone. The decoded
-// code says the same.
+// identified codes the result of a registration. Frame versions 0 and 1 have no
+// result code: a refusal reaches the client as identified = false alone. The
+// decoded code says the same.
 func (c *coder) identified(r *protocol.Result, ok *bool, version *string) {
+	if c.v2 {
+		c.result(r)
+	}
 	c.flag(ok)
 	c.str16(version)
-	if !c.encoding && *ok {
+	if !c.v2 && !c.encoding && *ok {
 		r.Code = protocol.ResultSuccess
 	}
 }

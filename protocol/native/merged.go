@@ -26,8 +26,8 @@ func (c *coder) merged(messages *[]protocol.Message, ids *[]int32, rule idRule) 
 		c.fail(ErrNested, "at most one level is allowed")
 		return
 	}
-	c.inMerged = true
 	if c.encoding {
+		c.inMerged = true
 		c.appendMerged(*messages, ids, rule)
 	} else {
 		c.readMerged(messages, ids, rule)
@@ -70,10 +70,15 @@ func (c *coder) readMerged(messages *[]protocol.Message, ids *[]int32, rule idRu
 	if c.err != nil {
 		return
 	}
-	if length < 0 || int(length) > c.remaining() {
-		c.fail(ErrTruncated, "%d bytes of merged messages announced, %d remain", length, c.remaining())
+	if length < 0 {
+		c.fail(ErrTruncated, "%d bytes of merged messages announced", length)
 		return
 	}
+	if int(length) > c.remaining() {
+		c.short(int(length))
+		return
+	}
+	c.inMerged = true
 	c.b = c.b[:c.pos+int(length)]
 	c.int16(&count)
 	if c.err != nil {

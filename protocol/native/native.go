@@ -35,6 +35,11 @@ type Error = codec.Error
 func Append(dst []byte, m protocol.Message) ([]byte, error) {
 	c := coder{encoding: true, b: dst}
 	c.typed(m)
+	return c.encoded(dst, m)
+}
+
+// encoded returns what c has appended to dst for m.
+func (c *coder) encoded(dst []byte, m protocol.Message) ([]byte, error) {
 	if c.err != nil {
 		return dst, &Error{Op: "encode", Type: m.TypeCode(), Offset: len(c.b) - len(dst), Err: c.err}
 	}
@@ -46,6 +51,12 @@ func Append(dst []byte, m protocol.Message) ([]byte, error) {
 // ErrTooLong or ErrInvalid.
 func Decode(body []byte) (protocol.Message, error) {
 	c := coder{b: body}
+	return c.decoded()
+}
+
+// decoded reads the message of c's body.
+func (c *coder) decoded() (protocol.Message, error) {
+	body := c.b
 	m := c.next()
 	if c.err != nil {
 		e := &Error{Op: "decode", Offset: c.pos, Err: c.err}

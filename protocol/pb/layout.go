@@ -288,13 +288,18 @@ func (c *coder) appendAny(m protocol.Message) {
 		return
 	}
 	mark := c.open(listMessages)
+	c.named(m, name)
+	c.close(mark)
+}
+
+// named appends the fields of the Any that holds m.
+func (c *coder) named(m protocol.Message, name string) {
 	url := c.open(anyURL)
 	c.b = append(append(append(c.b, anyHost...), prefixOf(c.names)...), name...)
 	c.close(url)
 	value := c.open(anyValue)
 	c.message(m, 0, 0)
 	c.close(value)
-	c.close(mark)
 }
 
 func (c *coder) readList(l list, start, end int) {
@@ -331,7 +336,7 @@ func (c *coder) readAny(f field) protocol.Message {
 	c.pos = f.start
 	url := a[anyURL]
 	if url.wire != protowire.BytesType || a[anyValue].present && a[anyValue].wire != protowire.BytesType {
-		c.fail(codec.ErrInvalid, "a merged message without a name")
+		c.fail(codec.ErrInvalid, "a message without a name")
 		return nil
 	}
 	// Java goes by what is behind the last slash.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/qiao-tx/qiao/protocol"
@@ -20,6 +21,8 @@ const (
 	CodecSeata    byte = 1
 	CodecProtobuf byte = 2
 	CodecHessian  byte = 22
+	// CodecGRPC is what Java's clients from 2.3 use over gRPC.
+	CodecGRPC byte = 40
 )
 
 // coding turns messages into bodies and back. appendBody appends to dst and
@@ -30,13 +33,23 @@ type coding struct {
 	decode     func(body []byte) (protocol.Message, codec.Names, error)
 }
 
-// codingOf returns the codec with the id. Its error wraps ErrCodec.
-func codingOf(id byte) (coding, error) {
+// codingOf returns the codec with the id for frames of the version. Its error
+// wraps ErrCodec. Of CodecSeata in version 0 it only encodes: bodyReader.decode
+// needs more than the body to decode that.
+func codingOf(version, id byte) (coding, error) {
 	switch id {
 	case CodecSeata:
+		switch version {
+		case frame.V0:
+			return coding{appendBody: appendNative0}, nil
+		case frame.V2:
+			return coding{appendNative2, decodeNative2}, nil
+		}
 		return coding{appendNative, decodeNative}, nil
 	case CodecProtobuf:
 		return coding{pb.Append, pb.Decode}, nil
+	case CodecGRPC:
+		return coding{pb.AppendAny, pb.DecodeAny}, nil
 	case CodecHessian:
 		return coding{hessian.Append, hessian.Decode}, nil
 	}
@@ -53,6 +66,19 @@ func decodeNative(body []byte) (protocol.Message, codec.Names, error) {
 	return m, codec.Apache, err
 }
 
+func appendNative0(dst []byte, m protocol.Message, _ codec.Names) ([]byte, error) {
+	return native.AppendFields(dst, m)
+}
+
+func appendNative2(dst []byte, m protocol.Message, _ codec.Names) ([]byte, error) {
+	return native.AppendV2(dst, m)
+}
+
+func decodeNative2(body []byte) (protocol.Message, codec.Names, error) {
+	m, err := native.DecodeV2(body)
+	return m, codec.Apache, err
+}
+
 // CodecNames are the names of the codecs that are spoken, as Seata's setting
 // transport.serialization has them.
 func CodecNames() []string { return []string{"seata", "protobuf", "hessian"} }
@@ -64,7 +90,7 @@ func CodecByName(name string) (byte, error) {
 		if !strings.EqualFold(codecName(id), name) {
 			continue
 		}
-		if _, err := codingOf(id); err == nil {
+		if slices.Contains(CodecNames(), codecName(id)) {
 			return id, nil
 		}
 		return 0, fmt.Errorf("%w: %q%s; valid are %s", ErrCodec, name, whyNot(id), strings.Join(CodecNames(), ", "))
@@ -77,8 +103,11 @@ func CodecByName(name string) (byte, error) {
 // known to a Java process only. Such bodies have a history of running code of
 // the sender's choice, and no layout that could be checked.
 func whyNot(id byte) string {
-	if codecName(id) == "unknown" {
+	switch codecName(id) {
+	case "unknown":
 		return ""
+	case "grpc":
+		return " is for gRPC"
 	}
 	return " is refused because its bodies choose the Java classes to build and have no fixed layout"
 }
@@ -95,6 +124,8 @@ func codecName(id byte) string {
 		return "kryo"
 	case 8:
 		return "fst"
+	case CodecGRPC:
+		return "grpc"
 	case 50:
 		return "jackson"
 	case 86:
@@ -139,7 +170,11 @@ func (r *bodyReader) message(f *frame.Frame) (protocol.Message, codec.Names, err
 }
 
 func (r *bodyReader) decode(f *frame.Frame) (protocol.Message, codec.Names, error) {
-	c, err := codingOf(f.Codec)
+	if f.Version == frame.V0 && f.Codec == CodecSeata {
+		m, err := decode0(f)
+		return m, codec.Apache, err
+	}
+	c, err := codingOf(f.Version, f.Codec)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -156,9 +191,24 @@ func (r *bodyReader) decode(f *frame.Frame) (protocol.Message, codec.Names, erro
 	return c.decode(body)
 }
 
-// pack returns the body of m in the encoding.
-func pack(compressors *compress.Pool, e encoding, m protocol.Message) ([]byte, error) {
-	c, err := codingOf(e.codec)
+// decode0 decodes the body of a frame of version 0, whose type is in the header.
+func decode0(f *frame.Frame) (protocol.Message, error) {
+	code := protocol.TypeCode(f.TypeCode)
+	m, n, err := native.Next(code, f.Body)
+	switch {
+	case err != nil:
+		return nil, err
+	case m == nil:
+		return nil, &codec.Error{Op: "decode", Type: code, Offset: len(f.Body), Err: codec.ErrTruncated}
+	case n < len(f.Body):
+		return nil, &codec.Error{Op: "decode", Type: code, Offset: n, Err: fmt.Errorf("%w: bytes follow it", codec.ErrInvalid)}
+	}
+	return m, nil
+}
+
+// pack returns the body of m in the encoding, for a frame of the version.
+func pack(compressors *compress.Pool, version byte, e encoding, m protocol.Message) ([]byte, error) {
+	c, err := codingOf(version, e.codec)
 	if err != nil {
 		return nil, err
 	}

@@ -35,9 +35,9 @@ func encodings() []encoding {
 // frameIn is a frame in an encoding of a peer.
 func frameIn(t *testing.T, e encoding, kind byte, id int32, m protocol.Message) []byte {
 	t.Helper()
-	body, err := pack(new(compress.Pool), e, m)
+	body, err := pack(new(compress.Pool), frame.V1, e, m)
 	require.NoError(t, err)
-	b, err := frame.Append(nil, &frame.Frame{MessageType: kind, Codec: e.codec, Compressor: e.compressor, ID: id, Body: body})
+	b, err := frame.Append(nil, &frame.Frame{Version: frame.V1, MessageType: kind, Codec: e.codec, Compressor: e.compressor, ID: id, Body: body})
 	require.NoError(t, err)
 	return b
 }

@@ -17,9 +17,9 @@ import (
 // packedFrame is a frame whose body a peer compressed.
 func packedFrame(tb testing.TB, kind, compressor byte, id int32, m protocol.Message) []byte {
 	tb.Helper()
-	body, err := pack(new(compress.Pool), encoding{codec: CodecSeata, compressor: compressor}, m)
+	body, err := pack(new(compress.Pool), frame.V1, encoding{codec: CodecSeata, compressor: compressor}, m)
 	require.NoError(tb, err)
-	b, err := frame.Append(nil, &frame.Frame{MessageType: kind, Codec: CodecSeata, Compressor: compressor, ID: id, Body: body})
+	b, err := frame.Append(nil, &frame.Frame{Version: frame.V1, MessageType: kind, Codec: CodecSeata, Compressor: compressor, ID: id, Body: body})
 	require.NoError(tb, err)
 	return b
 }

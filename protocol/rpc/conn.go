@@ -39,6 +39,9 @@ type Options struct {
 	// SpeakAs changes them. A request fails with ErrCodec when they are not
 	// spoken here.
 	Codec, Compressor byte
+	// Version is the frame version of what is sent before anything was received;
+	// after that the peer's first frame decides. Default: frame.V1.
+	Version byte
 	// QueueBytes is how many bytes may wait to be written; beyond it sending
 	// fails with ErrOverloaded. Default: 64 MiB.
 	QueueBytes int
@@ -47,6 +50,8 @@ type Options struct {
 // Request is an incoming message that is no answer.
 type Request struct {
 	ID int32
+	// idHigh is the upper half of the id in frames of version 0.
+	idHigh int32
 	// OneWay: the peer does not wait for an answer to this id. A merged request
 	// is one-way and yet its parts are answered.
 	OneWay bool
@@ -81,7 +86,8 @@ type Conn struct {
 
 	calls sync.Pool // of *call
 
-	own atomic.Pointer[encoding] // of this side's own requests
+	own     atomic.Pointer[encoding] // of this side's own requests
+	version atomic.Uint32            // of frames sent
 
 	mu      sync.Mutex
 	err     error // why the connection is closed; nil while it is open
@@ -91,7 +97,8 @@ type Conn struct {
 }
 
 // New takes over nc and starts the connection's goroutines. Whoever calls New
-// must call Close.
+// must call Close. If nc has the method CloseCause(error) error, that is called
+// instead of its Close.
 func New(nc net.Conn, o Options) *Conn {
 	if o.MaxFrame <= 0 || o.MaxFrame > frame.MaxLen {
 		o.MaxFrame = frame.MaxLen
@@ -101,6 +108,9 @@ func New(nc net.Conn, o Options) *Conn {
 	}
 	if o.Compressors == nil {
 		o.Compressors = new(compress.Pool)
+	}
+	if o.Version == 0 {
+		o.Version = frame.V1
 	}
 	if o.Codec == 0 {
 		o.Codec = CodecSeata
@@ -114,6 +124,7 @@ func New(nc net.Conn, o Options) *Conn {
 		pending: make(map[int32]*call),
 	}
 	c.own.Store(&encoding{codec: o.Codec, compressor: o.Compressor})
+	c.version.Store(uint32(o.Version))
 	c.calls.New = func() any { return &call{answered: make(chan struct{}, 1)} }
 	c.wg.Go(c.read)
 	c.wg.Go(c.write)
@@ -138,8 +149,18 @@ func (c *Conn) Close(cause error) {
 	if first {
 		close(c.done)
 		// The error of closing a socket that is given up tells nothing.
-		_ = c.nc.Close()
+		if t, ok := c.nc.(causeCloser); ok {
+			_ = t.CloseCause(cause)
+		} else {
+			_ = c.nc.Close()
+		}
 	}
+}
+
+// causeCloser is a transport that can tell the peer why it is closed.
+type causeCloser interface {
+	// CloseCause is Close. A nil cause means that this side ended it on purpose.
+	CloseCause(cause error) error
 }
 
 // Wait waits until the connection is closed and its goroutines have ended,
@@ -196,7 +217,7 @@ func (c *Conn) Reply(r Request, m protocol.Message, head map[string]string) erro
 	if err != nil {
 		return &Error{Op: "reply", Type: m.TypeCode(), Err: err}
 	}
-	f.ID, f.Head = r.ID, head
+	f.ID, f.IDHigh, f.Head = r.ID, r.idHigh, head
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.enqueue(&f, rest, r.Names); err != nil {

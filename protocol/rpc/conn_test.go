@@ -235,7 +235,7 @@ func TestASlowFrameIsNotIdle(t *testing.T) {
 		start(t, nc, Options{ReadIdle: 2 * time.Second, Handler: func(_ *Conn, r Request) { got <- r }})
 		body, err := native.Append(nil, &protocol.GlobalBegin{Name: "slow"})
 		require.NoError(t, err)
-		b, err := frame.Append(nil, &frame.Frame{Codec: 1, Body: body})
+		b, err := frame.Append(nil, &frame.Frame{Version: frame.V1, Codec: 1, Body: body})
 		require.NoError(t, err)
 		for i := range b {
 			time.Sleep(time.Second)
@@ -253,7 +253,14 @@ func TestForeignBytesCloseWithTheirCause(t *testing.T) {
 		says        string
 	}{
 		{"HTTP", hex.EncodeToString([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")), frame.ErrMagic, "0x4745"},
-		{"another version", "dada0200000010001003010000000001", frame.ErrVersion, "version 2"},
+		{"another version", "dada0300000010001003010000000001", frame.ErrVersion, "version 3"},
+		{"version 0 after version 1", "dada0100000010001003010000000001 dada00e000000000000000000005 0000", frame.ErrVersion, "version 0"},
+		{"version 1 after version 0", "dada00e000000000000000000005 dada0100000010001003010000000001", frame.ErrVersion, "version 1"},
+		{"version 0, another message", "dada0090004d0000000000000005", native.ErrUnknownType, "message type 77, request id 5, codec 1"},
+		{"version 0, hessian", "dada008000010000000000000005 4e", codec.ErrInvalid, "request id 5, codec 22"},
+		{"version 0, a frame beyond the limit", "dada0090003b0000000000000005 7fffffff", frame.ErrTooLarge, "2147483665 bytes or more"},
+		{"version 0, an end within a frame", "dada009000010000000000000003 0000", io.ErrUnexpectedEOF, ""},
+		{"version 0, an end within a header", "dada0090", io.ErrUnexpectedEOF, ""},
 		{"a frame beyond the limit", "dada017fffffff001000010000000001", frame.ErrTooLarge, "2147483647"},
 		{"a broken head map", "dada010000001100110001000000000100", frame.ErrHead, "length"},
 		{"an unknown message type", "dada0100000010001009010000000001", ErrMessageType, "9"},
@@ -342,7 +349,7 @@ func readHex(tb testing.TB, r io.Reader, n int) string {
 
 func writeHex(tb testing.TB, w io.Writer, s string) {
 	tb.Helper()
-	b, err := hex.DecodeString(s)
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
 	require.NoError(tb, err)
 	_, err = w.Write(b)
 	require.NoError(tb, err)

@@ -18,7 +18,8 @@ type Header struct {
 	Compressor  byte
 	// Names is the Java package of the names in the body, where the codec has any.
 	Names codec.Names
-	ID    int64
+	// ID has 32 bits, but for frames of version 0.
+	ID int64
 	// Head is the head map, nil when there is none.
 	Head map[string]string
 }
@@ -47,6 +48,9 @@ type Inspector struct {
 // Cut returns the length of the frame that b begins with, or 0 when b ends
 // within it. The error is a *FrameError.
 func (i *Inspector) Cut(b []byte) (int, error) {
+	if len(b) >= frame.VersionLen && b[2] == frame.V0 {
+		return cut0(b)
+	}
 	if len(b) < frame.HeaderLen {
 		// What is there already may be of another protocol.
 		if len(b) >= 2 && (b[0] != 0xda || b[1] != 0xda) {
@@ -64,6 +68,41 @@ func (i *Inspector) Cut(b []byte) (int, error) {
 	return n, nil
 }
 
+// cut0 is Cut for version 0.
+func cut0(b []byte) (int, error) {
+	if _, err := frame.VersionOf(b); err != nil {
+		return 0, &FrameError{headerOffset(err, len(b)), err}
+	}
+	if len(b) < frame.HeaderLen0 {
+		return 0, nil
+	}
+	f, n, err := frame.Header0(b)
+	if err != nil {
+		return 0, &FrameError{headerOffset(err, len(b)), err}
+	}
+	if n += frame.HeaderLen0; n >= frame.HeaderLen0 {
+		return enough(n, len(b)), nil
+	}
+	n, whole, err := measure0(&f, b)
+	switch {
+	case err != nil:
+		return 0, &FrameError{frame.HeaderLen0, err}
+	case n > frame.MaxLen:
+		return 0, &FrameError{frame.HeaderLen0, fmt.Errorf("%w: %d bytes or more, at most %d are allowed", frame.ErrTooLarge, n, frame.MaxLen)}
+	case !whole:
+		return 0, nil
+	}
+	return n, nil
+}
+
+// enough is n if so many bytes are there, else 0.
+func enough(n, there int) int {
+	if n > there {
+		return 0
+	}
+	return n
+}
+
 // Decode reads b, exactly one frame. The message is a *protocol.Heartbeat in
 // frames of the two heartbeat types. The error is a *FrameError.
 func (i *Inspector) Decode(b []byte) (Header, protocol.Message, error) {
@@ -72,8 +111,11 @@ func (i *Inspector) Decode(b []byte) (Header, protocol.Message, error) {
 		return Header{}, nil, &FrameError{headerOffset(err, len(b)), err}
 	}
 	h := Header{
-		Version: frame.Version, MessageType: f.MessageType,
+		Version: f.Version, MessageType: f.MessageType,
 		Codec: f.Codec, Compressor: f.Compressor, ID: int64(f.ID), Head: f.Head,
+	}
+	if f.Version == frame.V0 {
+		h.ID = int64(f.IDHigh)<<32 | int64(uint32(f.ID))
 	}
 	if isHeartbeat(f.MessageType) {
 		return h, new(protocol.Heartbeat), nil
@@ -93,11 +135,12 @@ func (i *Inspector) Decode(b []byte) (Header, protocol.Message, error) {
 // Append appends the frame of h and m to dst. On an error, which wraps that of
 // the codec, of package frame, ErrCodec or ErrMessageType, dst is unchanged.
 func (i *Inspector) Append(dst []byte, h *Header, m protocol.Message) ([]byte, error) {
-	f := frame.Frame{MessageType: h.MessageType, Codec: h.Codec, Compressor: h.Compressor, ID: int32(h.ID), Head: h.Head}
-	if h.Version != frame.Version {
-		return dst, fmt.Errorf("%w %d: version %d can be written", frame.ErrVersion, h.Version, frame.Version)
+	f := frame.Frame{
+		Version: h.Version, MessageType: h.MessageType, Codec: h.Codec, Compressor: h.Compressor, ID: int32(h.ID), Head: h.Head,
 	}
-	if int64(f.ID) != h.ID {
+	if f.Version == frame.V0 {
+		f.IDHigh = int32(h.ID >> 32)
+	} else if int64(f.ID) != h.ID {
 		return dst, fmt.Errorf("request id %d: want one of 32 bits in frames of version %d", h.ID, h.Version)
 	}
 	if f.MessageType > frame.HeartbeatResponse {
@@ -109,7 +152,10 @@ func (i *Inspector) Append(dst []byte, h *Header, m protocol.Message) ([]byte, e
 	}
 	if !beats {
 		var err error
-		if f.Body, err = pack(&i.compressors, encoding{f.Codec, f.Compressor, h.Names}, m); err != nil {
+		if f.Version == frame.V0 && f.Codec == CodecSeata {
+			f.TypeCode = int16(m.TypeCode())
+		}
+		if f.Body, err = pack(&i.compressors, f.Version, encoding{f.Codec, f.Compressor, h.Names}, m); err != nil {
 			return dst, err
 		}
 	}

@@ -19,8 +19,12 @@ const readBuffer = 16 << 10
 // call has been failed.
 func (c *Conn) read() {
 	r := bufio.NewReaderSize(counted{c}, readBuffer)
+	next, err := c.begins(r)
 	for {
-		if err := c.readFrame(r); err != nil {
+		if err == nil {
+			err = next(r)
+		}
+		if err != nil {
 			c.Close(err)
 			break
 		}
@@ -37,22 +41,53 @@ func (r counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readFrame reads one frame and acts on it.
-func (c *Conn) readFrame(r *bufio.Reader) error {
-	header, err := r.Peek(frame.HeaderLen)
+// begins waits for the first frame, whose version is that of all that follow in
+// either direction, and returns what reads frames of it.
+func (c *Conn) begins(r *bufio.Reader) (func(*bufio.Reader) error, error) {
+	b, err := peekHeader(r, frame.VersionLen)
 	if err != nil {
-		if len(header) > 0 {
-			return unexpected(err)
-		}
-		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("by the peer: %w", err)
-		}
+		return nil, err
+	}
+	version, err := frame.VersionOf(b)
+	if err != nil {
+		return nil, err
+	}
+	c.version.Store(uint32(version))
+	if version == frame.V0 {
+		return c.readFrame0, nil
+	}
+	return c.readFrame, nil
+}
+
+// peekHeader returns the next n bytes, which are the first of a frame.
+func peekHeader(r *bufio.Reader, n int) ([]byte, error) {
+	header, err := r.Peek(n)
+	switch {
+	case err == nil:
+		return header, nil
+	case len(header) > 0:
+		return nil, unexpected(err)
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("by the peer: %w", err)
+	}
+	return nil, err
+}
+
+// readFrame reads one frame of version 1 or 2 and acts on it.
+func (c *Conn) readFrame(r *bufio.Reader) error {
+	header, err := peekHeader(r, frame.HeaderLen)
+	if err != nil {
 		return err
 	}
 	n, err := frame.Length(header, c.o.MaxFrame)
 	if err != nil {
 		return err
 	}
+	return c.dispatchNext(r, n)
+}
+
+// dispatchNext acts on the next n bytes, one frame.
+func (c *Conn) dispatchNext(r *bufio.Reader, n int) error {
 	if n <= r.Size() {
 		b, err := r.Peek(n)
 		if err != nil {
@@ -102,7 +137,7 @@ func (c *Conn) dispatch(b []byte) error {
 		c.answer(f.ID, Response{Message: m, Head: f.Head})
 	} else if c.o.Handler != nil {
 		c.o.Handler(c, Request{
-			ID: f.ID, OneWay: f.MessageType == frame.OneWay,
+			ID: f.ID, idHigh: f.IDHigh, OneWay: f.MessageType == frame.OneWay,
 			Codec: f.Codec, Compressor: f.Compressor, Names: names, Head: f.Head, Message: m,
 		})
 	}

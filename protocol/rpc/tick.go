@@ -63,7 +63,7 @@ func (c *Conn) ping() {
 func (c *Conn) pong(f *frame.Frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	answer := frame.Frame{MessageType: frame.HeartbeatResponse, Codec: f.Codec, ID: f.ID}
+	answer := frame.Frame{MessageType: frame.HeartbeatResponse, Codec: f.Codec, ID: f.ID, IDHigh: f.IDHigh}
 	if err := c.enqueue(&answer, nil, 0); err != nil && !errors.Is(err, ErrOverloaded) {
 		return err
 	}

@@ -81,7 +81,7 @@ func loadPacked(tb testing.TB) []captured {
 		packed, err := hex.DecodeString(line.Packed)
 		require.NoError(tb, err)
 		c := captured{Name: "java.jsonl", Kind: int16(m.TypeCode()), Compressor: line.Compressor}
-		c.bytes, err = frame.Append(nil, &frame.Frame{Codec: CodecSeata, Compressor: line.Compressor, Body: packed})
+		c.bytes, err = frame.Append(nil, &frame.Frame{Version: frame.V1, Codec: CodecSeata, Compressor: line.Compressor, Body: packed})
 		require.NoError(tb, err)
 		c.Hex = hex.EncodeToString(c.bytes)
 		all = append(all, c)
@@ -111,7 +111,7 @@ func loadHessian(tb testing.TB) []captured {
 		}
 		seen[m.TypeCode()] = true
 		c := captured{Name: "hessian", Kind: int16(m.TypeCode()), Compressor: compress.None}
-		c.bytes, err = frame.Append(nil, &frame.Frame{Codec: CodecHessian, Body: body})
+		c.bytes, err = frame.Append(nil, &frame.Frame{Version: frame.V1, Codec: CodecHessian, Body: body})
 		require.NoError(tb, err)
 		c.Hex = hex.EncodeToString(c.bytes)
 		all = append(all, c)
@@ -140,7 +140,7 @@ func TestCapturedFramesAreReadAndWrittenBack(t *testing.T) {
 		require.NoErrorf(t, err, "%s:%d %s", c.Name, c.Seq, c.Class)
 		require.EqualValues(t, c.Kind, m.TypeCode())
 		again := f
-		again.Body, err = pack(bodies.compressors, encoding{f.Codec, f.Compressor, names}, m)
+		again.Body, err = pack(bodies.compressors, f.Version, encoding{f.Codec, f.Compressor, names}, m)
 		require.NoError(t, err)
 		b, err := frame.Append(nil, &again)
 		require.NoError(t, err)
@@ -162,7 +162,7 @@ func TestCapturedFramesAreReadAndWrittenBack(t *testing.T) {
 func eachDamage(b []byte, f func(damaged []byte)) {
 	for n := range b {
 		f(b[:n])
-		if n >= frame.HeaderLen {
+		if n >= frame.HeaderLen && b[2] != frame.V0 {
 			cut := bytes.Clone(b[:n])
 			binary.BigEndian.PutUint32(cut[3:], uint32(n))
 			f(cut)
@@ -219,7 +219,7 @@ func TestDamagedFramesAreMessagesOrTypedErrors(t *testing.T) {
 	bodies := bodyReader{compressors: new(compress.Pool), limit: limit}
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	var n, messages int
-	for _, c := range loadAll(t) {
+	for _, c := range append(loadAll(t), loadVersions(t)...) {
 		if c.Compressor == compress.Bzip2 && c.Kind > int16(protocol.TypeGlobalBegin) {
 			continue // half a millisecond for each
 		}
@@ -248,9 +248,9 @@ func TestDamagedFramesAreMessagesOrTypedErrors(t *testing.T) {
 // All layers at once: a frame with any compressor is a typed error, or a
 // message that is written and read to itself.
 func FuzzMessageOfFrame(f *testing.F) {
-	seen := map[[3]int]bool{}
-	for _, c := range loadAll(f) {
-		if key := [3]int{int(c.Kind), int(c.Compressor), int(c.bytes[10])}; !seen[key] {
+	seen := map[[4]int]bool{}
+	for _, c := range append(loadAll(f), loadVersions(f)...) {
+		if key := [4]int{int(c.Kind), int(c.Compressor), int(c.bytes[10]), int(c.bytes[2])}; !seen[key] {
 			seen[key] = true
 			f.Add(c.bytes)
 		}
@@ -266,14 +266,16 @@ func FuzzMessageOfFrame(f *testing.F) {
 		}
 		// A codec may write the nearest value that it has: once, not twice.
 		for turn := range 2 {
-			packed, err := pack(bodies.compressors, encoding{b[10], b[11], names}, m)
+			again, err := frame.Decode(b)
 			require.NoError(t, err)
-			again, err := frame.Append(nil, &frame.Frame{Codec: b[10], Compressor: b[11], Body: packed})
+			again.Body, err = pack(bodies.compressors, again.Version, encoding{again.Codec, again.Compressor, names}, m)
 			require.NoError(t, err)
-			back, _, err := bodies.decodeFrame(again)
+			written, err := frame.Append(nil, &again)
+			require.NoError(t, err)
+			back, _, err := bodies.decodeFrame(written)
 			require.NoError(t, err)
 			require.Equal(t, m.TypeCode(), back.TypeCode())
-			if turn > 0 || b[10] == CodecSeata {
+			if turn > 0 || again.Codec == CodecSeata {
 				require.Equal(t, m, back)
 			}
 			m = back

@@ -67,6 +67,10 @@ func (c *Conn) enqueue(f *frame.Frame, m protocol.Message, names codec.Names) er
 		return c.err
 	}
 	start := len(c.queue.buf)
+	f.Version = byte(c.version.Load())
+	if f.Version == frame.V0 && m != nil {
+		f.TypeCode = int16(m.TypeCode())
+	}
 	buf, err := frame.AppendHeader(c.queue.buf, f)
 	if err == nil {
 		buf = append(buf, f.Body...)
@@ -95,7 +99,7 @@ func (c *Conn) enqueue(f *frame.Frame, m protocol.Message, names codec.Names) er
 }
 
 func appendBody(dst []byte, f *frame.Frame, m protocol.Message, names codec.Names) ([]byte, error) {
-	k, err := codingOf(f.Codec)
+	k, err := codingOf(f.Version, f.Codec)
 	if err != nil {
 		return dst, err
 	}
@@ -110,7 +114,7 @@ func (c *Conn) frameOf(kind byte, e encoding, m protocol.Message) (f frame.Frame
 	if e.compressor == compress.None {
 		return f, m, nil
 	}
-	f.Body, err = pack(c.o.Compressors, e, m)
+	f.Body, err = pack(c.o.Compressors, byte(c.version.Load()), e, m)
 	return f, nil, err
 }
 

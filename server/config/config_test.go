@@ -78,6 +78,12 @@ seata:
 			require.True(t, l.BatchResponses)
 			require.Equal(t, "sessionStore", l.Data)
 		}},
+		{"seata without heartbeats", "transport.heartbeat: false", func(t *testing.T, l *Loaded) {
+			require.Zero(t, l.ReadIdleTimeout)
+		}},
+		{"seata with heartbeats", "seata:\n  transport:\n    heartbeat: true", func(t *testing.T, l *Loaded) {
+			require.Equal(t, 15*time.Second, l.ReadIdleTimeout)
+		}},
 		{"seata configuration centre", "transport.rpcTcRequestTimeout: 5000", func(t *testing.T, l *Loaded) {
 			require.Equal(t, 5*time.Second, l.AnswerTimeout)
 		}},
@@ -104,6 +110,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown key near nothing", "colour: blue", nil, nil, []string{`no setting "colour"`, "--print-config"}},
 		{"key of Seata without meaning here", "store:\n  db:\n    url: jdbc", nil, nil, []string{":3:", `no setting "store.db.url"`}},
 		{"twice under two names", "answer-timeout: 1s\ntransport.rpcTcRequestTimeout: 2000", nil, nil, []string{":2:", "line 1 sets it already"}},
+		{"no truth value", "transport.heartbeat: 5s", nil, nil, []string{"transport.heartbeat", "neither true nor false"}},
 		{"no number", "max-requests: many", nil, nil, []string{":1:", "max-requests", "no whole number"}},
 		{"no duration", "drain-timeout: soon", nil, nil, []string{"no duration such as 1m30s"}},
 		{"duration without its unit", "answer-timeout: 5", nil, nil, []string{"answer-timeout 5ms", "without a unit is milliseconds"}},

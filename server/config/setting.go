@@ -52,7 +52,7 @@ const envPrefix = "QIAO_"
 func Settings(c *Config) []Setting {
 	seata := func(name string) []seataKey { return []seataKey{{name: name}} }
 	return []Setting{
-		{"listen", "address to listen on for the Seata protocol and HTTP; port 0 takes a free one", text(&c.Listen),
+		{"listen", "address to listen on for the Seata protocol, gRPC and HTTP; port 0 takes a free one", text(&c.Listen),
 			[]seataKey{{"server.port", portOf(&c.Listen)}, {"server.service-port", portOf(&c.Listen)}}},
 		{"insecure-listen", "allow a listening address that others can reach, without TLS and credentials", yesNo(&c.InsecureListen), nil},
 		{"advertise", "host or host:port in XIDs, by which clients reach this server; default the listening host, or a network card's address", text(&c.Advertise), nil},
@@ -65,7 +65,8 @@ func Settings(c *Config) []Setting {
 		{"max-connections", "open connections at most", number(&c.MaxConnections), nil},
 		{"max-requests", "requests under way at most; more fail at once", number(&c.MaxRequests), nil},
 		{"first-bytes-timeout", "how long a new connection may take to show its protocol", period(&c.FirstBytesTimeout), nil},
-		{"read-idle-timeout", "close a Seata connection that was silent for so long; 0 never does", period(&c.ReadIdleTimeout), nil},
+		{"read-idle-timeout", "close a Seata connection that was silent for so long; 0 never does", period(&c.ReadIdleTimeout),
+			[]seataKey{{"transport.heartbeat", heartbeatOf(&c.ReadIdleTimeout)}}},
 		{"drain-timeout", "how long a stopping server waits for what is under way", period(&c.DrainTimeout), nil},
 		{"batch-responses", "answer merged requests of clients from 1.5.0 and before 2.3.0 with a BatchResult", yesNo(&c.BatchResponses), seata("transport.enableTcServerBatchSendResponse")},
 		{"answer-timeout", "how long a resource manager has to answer a phase-two order", period(&c.AnswerTimeout), seata("transport.rpcTcRequestTimeout")},
@@ -142,6 +143,25 @@ func (v durationValue) Set(s string) error {
 }
 func (v durationValue) String() string { return v.p.String() }
 func (v durationValue) Type() string   { return "duration" }
+
+type heartbeatValue struct{ p *time.Duration }
+
+// heartbeatOf takes whether clients send heartbeats: without them, silence means
+// nothing.
+func heartbeatOf(p *time.Duration) Value { return heartbeatValue{p} }
+
+func (v heartbeatValue) Set(s string) error {
+	var beats bool
+	if err := yesNo(&beats).Set(s); err != nil {
+		return err
+	}
+	if *v.p = 0; beats {
+		*v.p = Default().ReadIdleTimeout
+	}
+	return nil
+}
+func (v heartbeatValue) String() string { return strconv.FormatBool(*v.p > 0) }
+func (v heartbeatValue) Type() string   { return "bool" }
 
 type portValue struct{ p *string }
 

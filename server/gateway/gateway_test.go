@@ -47,7 +47,7 @@ func TestForeignMessageClosesTheConnection(t *testing.T) {
 func TestHeartbeatNeedsNoRegistration(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.dial()
-	ping, err := frame.Append(nil, &frame.Frame{MessageType: frame.HeartbeatRequest, Codec: 1, ID: 9})
+	ping, err := frame.Append(nil, &frame.Frame{Version: frame.V1, MessageType: frame.HeartbeatRequest, Codec: 1, ID: 9})
 	require.NoError(t, err)
 	c.write(ping)
 	f, err := frame.Decode(c.readFrame())
@@ -264,7 +264,7 @@ func TestBadFrames(t *testing.T) {
 	w := newWorld(t, nil)
 	other := w.dial()
 	other.registerTM("2.5.0")
-	good, err := frame.Append(nil, &frame.Frame{MessageType: frame.Request, Codec: 1, ID: 1, Body: []byte{0, 101}})
+	good, err := frame.Append(nil, &frame.Frame{Version: frame.V1, MessageType: frame.Request, Codec: 1, ID: 1, Body: []byte{0, 101}})
 	require.NoError(t, err)
 	change := func(at int, value byte) []byte {
 		b := append([]byte(nil), good...)
@@ -279,7 +279,8 @@ func TestBadFrames(t *testing.T) {
 		log   string
 	}{
 		{"magic of the second frame", append(append([]byte(nil), good...), change(0, 0x55)...), "not a Seata frame"},
-		{"version 2", change(2, 2), "unsupported frame version"},
+		{"version 3", change(2, 3), "unsupported frame version"},
+		{"version 0 after version 1", append(append([]byte(nil), good...), change(2, 0)...), "unsupported frame version"},
 		{"header longer than the frame", change(7, 0x7f), "wrong frame length"},
 		{"longer than allowed", tooLong, "frame too large"},
 		{"codec kryo", change(10, 4), "codec 4 (kryo) is refused"},

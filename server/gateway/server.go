@@ -14,6 +14,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/rpc"
+	"github.com/qiao-tx/qiao/protocol/rpc/grpc"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
 	"github.com/qiao-tx/qiao/storage"
@@ -62,8 +63,9 @@ type Server struct {
 	mu       sync.Mutex
 	listener net.Listener
 	// sniffing are connections whose protocol is not known yet, sessions those
-	// of Seata's.
+	// of Seata's, carriers those of gRPC, whose streams are sessions.
 	sniffing map[net.Conn]struct{}
+	carriers map[*grpc.Carrier]struct{}
 	sessions map[*session]struct{}
 	stopped  bool
 
@@ -78,6 +80,7 @@ func New(cfg Config) *Server {
 		connections: admission{limit: int64(cfg.MaxConnections)},
 		requests:    admission{limit: int64(cfg.MaxRequests)},
 		sniffing:    make(map[net.Conn]struct{}),
+		carriers:    make(map[*grpc.Carrier]struct{}),
 		sessions:    make(map[*session]struct{}),
 		handoff:     newHandoff(),
 		stop:        make(chan struct{}),
@@ -88,7 +91,8 @@ func New(cfg Config) *Server {
 
 // Errors with which the server itself ends connections.
 var (
-	errShutdown     = errors.New("the server shuts down")
+	errShutdown     = fmt.Errorf("%w: the server shuts down", grpc.ErrUnavailable)
+	errTooMany      = fmt.Errorf("%w: too many connections", grpc.ErrUnavailable)
 	errUnregistered = errors.New("a request came before any registration")
 	errNoRequest    = errors.New("the message is no request to a coordinator")
 )
@@ -144,12 +148,7 @@ func (s *Server) accept(l net.Listener) error {
 
 // admit starts to serve a connection, or closes one too many.
 func (s *Server) admit(nc net.Conn) {
-	ok, first := s.connections.enter()
-	if !ok {
-		if first {
-			s.cfg.Logger.Error("too many connections: further ones are closed at once; raise max-connections or look for clients that leak them",
-				"limit", s.cfg.MaxConnections, "client", nc.RemoteAddr())
-		}
+	if !s.enter(nc) {
 		_ = nc.Close()
 		return
 	}
@@ -165,6 +164,16 @@ func (s *Server) admit(nc net.Conn) {
 	s.mu.Unlock()
 }
 
+// enter counts a connection in, if there is room for it.
+func (s *Server) enter(nc net.Conn) bool {
+	ok, first := s.connections.enter()
+	if first {
+		s.cfg.Logger.Error("too many connections: further ones are closed at once; raise max-connections or look for clients that leak them",
+			"limit", s.cfg.MaxConnections, "client", nc.RemoteAddr())
+	}
+	return ok
+}
+
 // serve finds out what a connection speaks and serves it.
 func (s *Server) serve(nc net.Conn) {
 	spoken, c, err := sniff(nc, s.cfg.FirstBytesTimeout)
@@ -176,18 +185,17 @@ func (s *Server) serve(nc net.Conn) {
 		s.logEnd("closed a connection before its protocol was known", nc, err)
 		_ = nc.Close()
 	case spoken == speaksHTTP2:
-		s.cfg.Logger.Warn("refused a gRPC connection; this release serves Seata's own protocol: configure the client's transport.protocol=seata",
-			"client", nc.RemoteAddr())
-		refuseHTTP2(c)
+		s.serveGRPC(c)
 	case spoken == speaksHTTP:
 		s.handoff.give(c)
 	default:
-		s.serveSeata(c)
+		s.serveSeata(c, "seata")
 	}
 }
 
-func (s *Server) serveSeata(nc net.Conn) {
-	ses := &session{server: s, ready: make(chan struct{})}
+// serveSeata serves a channel; transport is what carries it, in Seata's words.
+func (s *Server) serveSeata(nc net.Conn, transport string) {
+	ses := &session{server: s, transport: transport, ready: make(chan struct{})}
 	ses.conn = rpc.New(nc, rpc.Options{
 		Handler: ses.handle, ReadIdle: s.cfg.ReadIdleTimeout, Compressors: &s.compressors,
 	})
@@ -252,6 +260,11 @@ func (s *Server) Close(ctx context.Context) error {
 		}
 		ses.conn.Close(errShutdown)
 	}
+	s.mu.Lock()
+	for c := range s.carriers {
+		c.Close()
+	}
+	s.mu.Unlock()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())

@@ -25,7 +25,9 @@ type session struct {
 	server  *Server
 	conn    *rpc.Conn
 	channel *peers.Channel
-	ready   chan struct{} // closed when conn and channel are set
+	// transport is "seata" or "grpc", for the log.
+	transport string
+	ready     chan struct{} // closed when conn and channel are set
 }
 
 // handle takes one message. It runs on the connection's reader and does not
@@ -164,7 +166,7 @@ func (s *session) application() string {
 }
 
 func (s *session) logRegistration(message string, who *protocol.Identity, more ...any) {
-	s.server.cfg.Logger.Info(message, append([]any{"client", s.conn.RemoteAddr(),
+	s.server.cfg.Logger.Info(message, append([]any{"client", s.conn.RemoteAddr(), "transport", s.transport,
 		"application", who.ApplicationID, "group", who.Group, "version", who.Version}, more...)...)
 }
 

@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -113,31 +111,4 @@ func closeWrite(nc net.Conn) error {
 		return c.CloseWrite()
 	}
 	return nil
-}
-
-// lingering is how long a refused peer has to read why.
-const lingering = time.Second
-
-// refuseHTTP2 says in HTTP/2's own terms that it is not served, and closes.
-func refuseHTTP2(nc net.Conn) {
-	defer func() { _ = nc.Close() }()
-	const (
-		frameSettings, frameGoAway = 4, 7
-		http11Required             = 0xd
-		why                        = "this server does not serve gRPC; use Seata's own protocol"
-	)
-	b := []byte{0, 0, 0, frameSettings, 0, 0, 0, 0, 0}
-	b = append(b, 0, 0, 8+byte(len(why)), frameGoAway, 0, 0, 0, 0, 0)
-	b = binary.BigEndian.AppendUint32(b, 0) // no stream was served
-	b = binary.BigEndian.AppendUint32(b, http11Required)
-	b = append(b, why...)
-	if err := nc.SetDeadline(time.Now().Add(lingering)); err != nil {
-		return
-	}
-	if _, err := nc.Write(b); err != nil || closeWrite(nc) != nil {
-		return
-	}
-	// To close with unread bytes would reset the connection and may take the
-	// refusal away from the peer.
-	_, _ = io.Copy(io.Discard, nc)
 }

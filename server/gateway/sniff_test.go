@@ -1,11 +1,9 @@
 package gateway
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -100,28 +98,6 @@ func TestSlowHTTPClient(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(answer), "200 OK")
 	require.Contains(t, string(answer), `"ok"`)
-}
-
-// A gRPC client is told in its own protocol.
-func TestHTTP2IsRefusedClearly(t *testing.T) {
-	w := newWorld(t, nil)
-	c := w.dial()
-	c.write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
-	require.NoError(t, c.Conn.(*net.TCPConn).CloseWrite())
-	answer, err := io.ReadAll(c)
-	require.NoError(t, err)
-	require.Contains(t, string(answer), "this server does not serve gRPC")
-	w.eventuallyLogs("refused a gRPC connection")
-
-	protocols := &http.Protocols{}
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols}
-	defer transport.CloseIdleConnections()
-	_, err = (&http.Client{Transport: transport, Timeout: patience}).Get("http://" + w.address + "/health")
-	// Whether it meets the refusal while it dials or while it asks is a race inside
-	// the client, and so is the text; that it does not wait for an answer is not.
-	require.ErrorContains(t, err, "http2: ", "a real HTTP/2 client understands the refusal")
-	require.NotErrorIs(t, err, context.DeadlineExceeded)
 }
 
 // Close does not wait for those who have not said anything yet.

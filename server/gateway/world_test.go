@@ -94,6 +94,13 @@ func status(_ coordinator.Caller, m protocol.Message, _ map[string]string, reply
 
 func newWorld(t *testing.T, adjust func(*Config)) *world {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return newWorldOn(t, l, adjust)
+}
+
+func newWorldOn(t *testing.T, l net.Listener, adjust func(*Config)) *world {
+	t.Helper()
 	w := &world{t: t, coordinator: &scripted{handle: status}, log: &syncBuffer{}, served: make(chan error, 1)}
 	logger := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cfg := Config{
@@ -105,8 +112,6 @@ func newWorld(t *testing.T, adjust func(*Config)) *world {
 		adjust(&cfg)
 	}
 	w.Server = New(cfg)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
 	w.address = l.Addr().String()
 	go func() { w.served <- w.Serve(l) }()
 	t.Cleanup(w.end)
@@ -155,7 +160,7 @@ func (c *client) send(messageType byte, id int32, m protocol.Message, head map[s
 	c.t.Helper()
 	body, err := native.Append(nil, m)
 	require.NoError(c.t, err)
-	b, err := frame.Append(nil, &frame.Frame{MessageType: messageType, Codec: 1, ID: id, Head: head, Body: body})
+	b, err := frame.Append(nil, &frame.Frame{Version: frame.V1, MessageType: messageType, Codec: 1, ID: id, Head: head, Body: body})
 	require.NoError(c.t, err)
 	c.write(b)
 }

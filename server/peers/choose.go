@@ -147,7 +147,8 @@ func checkAnswer(order, answer protocol.Message) error {
 
 // DeleteUndoLogs tells one channel of each resource to delete undo logs that
 // are older than days. It has no answer; a channel that cannot be told is told
-// the next time.
+// the next time. A client before Seata 0.8 does not know the message, and gets
+// none.
 func (r *Registry) DeleteUndoLogs(days int16) {
 	type order struct {
 		resource string
@@ -173,10 +174,17 @@ func (r *Registry) DeleteUndoLogs(days int16) {
 func anyServing(hosts map[hostKey]*host, resource string) *Channel {
 	for _, h := range hosts {
 		for _, c := range h.channels {
-			if c.serves(resource) {
+			if c.serves(resource) && c.knowsUndoLogDelete() {
 				return c
 			}
 		}
 	}
 	return nil
+}
+
+// knowsUndoLogDelete: a client that tells no version is not Seata's own; it is
+// taken for a new one.
+func (c *Channel) knowsUndoLogDelete() bool {
+	v := c.identity.Load().Version
+	return v == 0 || v >= versionUndoLogDelete
 }

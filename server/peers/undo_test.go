@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/qiao-tx/qiao/protocol"
 )
 
 func TestDeleteUndoLogsEvery(t *testing.T) {
@@ -32,4 +34,17 @@ func TestDeleteUndoLogsEvery(t *testing.T) {
 		<-done
 		require.Equal(t, 2, told(100*time.Hour))
 	})
+}
+
+// Seata's clients before 0.8 close the connection on a message they do not know.
+func TestOldClientsAreNotToldToDeleteUndoLogs(t *testing.T) {
+	w := newWorld()
+	for version, want := range map[string]int{"0.6.1": 0, "0.7.1": 0, "0.8.0": 1, "": 1} {
+		c := w.open("10.0.0.1:1")
+		_, err := c.RegisterRM(&protocol.Identity{Version: version, ApplicationID: "app"}, "db", false)
+		require.NoError(t, err)
+		w.DeleteUndoLogs(7)
+		require.Len(t, c.conn.(*fakeConn).told(), want, version)
+		c.Close()
+	}
 }

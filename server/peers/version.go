@@ -9,6 +9,10 @@ import (
 // there is none to be read.
 type Version int64
 
+// versionUndoLogDelete has the message UndoLogDelete; a client before it closes
+// the connection on it.
+var versionUndoLogDelete = NewVersion(0, 8, 0)
+
 // NewVersion is the Version of major.minor.patch.
 func NewVersion(major, minor, patch int64) Version {
 	return Version(major<<40 | minor<<20 | patch)
