@@ -45,3 +45,33 @@ func TestExceptionCodesAreThoseOfTheClientsVersion(t *testing.T) {
 		assert.Equal(t, code, exceptionFor(0, code), "every version knows the others that this coordinator uses")
 	}
 }
+
+// A client of 1.6 takes every answer to a commit for success but 6 and 13.
+func TestACommitThatFailedIsNoSuccessToAnyVersionThatLooks(t *testing.T) {
+	for _, test := range []struct {
+		version       string
+		answer, heard protocol.GlobalStatus
+	}{
+		{"1.5.2", protocol.StatusFinished, protocol.StatusFinished},
+		{"1.6.0", protocol.StatusFinished, protocol.StatusTimeoutRollbacking},
+		{"1.6.1", protocol.StatusTimeoutRollbackFailed, protocol.StatusTimeoutRollbacking},
+		{"1.6.1", protocol.StatusTimeoutRollbacked, protocol.StatusTimeoutRollbacked},
+		{"1.6.1", protocol.StatusCommitted, protocol.StatusCommitted},
+		{"1.6.1", protocol.StatusCommitRetrying, protocol.StatusCommitRetrying},
+		{"1.7.0", protocol.StatusFinished, protocol.StatusFinished},
+		{"2.6.0", protocol.StatusTimeoutRollbackFailed, protocol.StatusTimeoutRollbackFailed},
+	} {
+		t.Run(test.version+" "+test.answer.String(), func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.coordinator.handle = func(_ coordinator.Caller, _ protocol.Message, _ map[string]string, reply coordinator.Replier) bool {
+				reply(&protocol.GlobalCommitResult{TxResult: protocol.OK(), Status: test.answer}, nil)
+				return true
+			}
+			c := w.dial()
+			c.registerTM(test.version)
+			c.send(frame.Request, 2, &protocol.GlobalCommit{Global: protocol.Global{XID: "x"}}, nil)
+			_, m := c.receive()
+			assert.Equal(t, test.heard, m.(*protocol.GlobalCommitResult).Status)
+		})
+	}
+}
