@@ -27,6 +27,9 @@ type run struct {
 	db      *sql.DB
 	// url is the database's in Java's form with credentials, resource without.
 	url, resource string
+	// app is the first application. Each version has its own: what the one before
+	// left unfinished is for its own processes.
+	app string
 	// orders and stock are processes of two applications; second and distant
 	// are of the first application too: on the same host, and on another.
 	orders, second, distant, stock *client
@@ -66,7 +69,7 @@ func merging(on bool) []string {
 }
 
 func newRun(t *testing.T, version string, tc coordinator) *run {
-	r := &run{t: t, version: version, tc: tc}
+	r := &run{t: t, version: version, tc: tc, app: "orders-" + version}
 	cfg, err := mysql.ParseDSN(testenv.MariaDB(t))
 	require.NoError(t, err)
 	cfg.MultiStatements = true
@@ -111,10 +114,12 @@ func (r *run) launch(name, app, from string, options ...string) *client {
 	return c
 }
 
+func wanted(step string) bool { return strings.Contains(step, *onlyFlag) }
+
 // step carries out a step and keeps what was seen in it.
 func (r *run) step(name string, do func()) {
 	r.t.Helper()
-	if !strings.Contains(name, *onlyFlag) {
+	if !wanted(name) {
 		return
 	}
 	began := time.Now()
@@ -172,8 +177,10 @@ var transient = map[string]bool{
 const settling = 30 * time.Second
 
 // ends notes the status in which a transaction stays.
-func (r *run) ends(c *client, x string) {
-	for deadline := time.Now().Add(settling); ; time.Sleep(50 * time.Millisecond) {
+func (r *run) ends(c *client, x string) { r.endsWithin(settling, c, x) }
+
+func (r *run) endsWithin(patience time.Duration, c *client, x string) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		a := c.Do(command{"op": "status", "xid": x})
 		if !transient[a.Status] || time.Now().After(deadline) {
 			r.see("status in the end: %s", told(a))
@@ -224,8 +231,9 @@ func (r *run) refill() {
 	r.exec("DELETE FROM account WHERE id > 2")
 }
 
+// undoRows counts the undo records, without the marks of rollbacks that found none.
 func (r *run) undoRows() (n int) {
-	require.NoError(r.t, r.db.QueryRowContext(r.t.Context(), "SELECT COUNT(*) FROM undo_log").Scan(&n))
+	require.NoError(r.t, r.db.QueryRowContext(r.t.Context(), "SELECT COUNT(*) FROM undo_log WHERE log_status = 0").Scan(&n))
 	return n
 }
 

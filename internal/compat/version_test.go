@@ -26,6 +26,15 @@ func group(version string) string {
 	return "org.apache.seata"
 }
 
+// driver is MySQL's JDBC driver for a version. The connection pool of 1.4.2 finds
+// its way about no newer one when it makes XA connections.
+func driver(version string) (group, artifact, driverVersion string) {
+	if version == "1.4.2" {
+		return "mysql", "mysql-connector-java", "8.0.11"
+	}
+	return "com.mysql", "mysql-connector-j", "8.0.33"
+}
+
 // classpaths are the class paths of the driver program, compiled for each
 // version once per process.
 var classpaths = struct {
@@ -52,7 +61,10 @@ func compile(version string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	libraries, err := testenv.MavenClasspath([]byte(strings.NewReplacer("GROUP", group(version), "VERSION", version).Replace(string(pom))))
+	driverGroup, driverArtifact, driverVersion := driver(version)
+	libraries, err := testenv.MavenClasspath([]byte(strings.NewReplacer(
+		"MYSQL_GROUP", driverGroup, "MYSQL_ARTIFACT", driverArtifact, "MYSQL_VERSION", driverVersion,
+		"GROUP", group(version), "VERSION", version).Replace(string(pom))))
 	if err != nil {
 		return "", err
 	}
