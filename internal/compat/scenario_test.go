@@ -356,13 +356,12 @@ func (r *run) template() {
 	})
 }
 
-// reconnected waits until a client speaks to the restarted coordinator: its
-// requests connect it, and the connection registers all its resources. Old
+// reconnected waits until a client speaks to the coordinator that restarted after
+// the mark: its requests connect it, and the connection registers all its resources. Old
 // clients may stall: their reader waits for a lock that is held by who waits for
 // the answer, until that request's time-out of 30 s.
-func (r *run) reconnected(c *client) {
+func (r *run) reconnected(c *client, mark int) {
 	r.t.Helper()
-	mark := c.tap.mark()
 	require.True(r.t, await(4*time.Minute, func() bool {
 		return c.Do(r.lockQuery("198.51.100.1:8091:42")).Error == "" &&
 			c.Do(command{"op": "status", "xid": "198.51.100.1:8091:42"}).Error == "" &&
@@ -378,10 +377,11 @@ func (r *run) restart() {
 	r.orders.Must(sqlOn(atDB, changed, transfer[0]))
 	r.orders.Must(command{"op": "events"})
 
+	orders, stock := r.orders.tap.mark(), r.stock.tap.mark()
 	r.tc.Kill()
 	r.tc.Restart()
-	r.reconnected(r.orders)
-	r.reconnected(r.stock)
+	r.reconnected(r.orders, orders)
+	r.reconnected(r.stock, stock)
 	r.see("the clients connect again: true")
 	r.tell("what was committed before", r.orders, command{"op": "status", "xid": committed})
 	r.tell("what was open before", r.orders, command{"op": "status", "xid": undecided})
