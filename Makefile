@@ -1,7 +1,7 @@
 # The verbs of the tree. Each does what its line says, on a machine with Go only.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz codecs sim mutants faults kills bench docs clean
+.PHONY: help build demo test race lint fuzz codecs sim mutants faults kills bench docs compat clean
 
 # Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
 # make codecs CODECS='-codec-seed 42', make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
@@ -56,6 +56,9 @@ bench: build ## the server's speed at 1, 64 and 256 callers beside the ceiling o
 docs: ## regenerate what is generated under docs/
 	go test ./server/txn ./internal/tidy -run Document -rewrite
 	go test ./server/config -run Documentation -update
+
+compat: ## Java clients of all versions on this coordinator and on Java's; prints docs/compatibility.md (needs Maven, takes half an hour)
+	go test -count=1 -v -timeout 90m ./internal/compat -clients all -coordinators qiao,java -rewrite
 
 clean: ## remove what the verbs built
 	rm -rf bin .cache

@@ -122,13 +122,28 @@ func StartOld(t testing.TB, version, address, app string, settings ...string) *P
 
 func launch(t testing.TB, classpath, main, address, app string, settings ...string) *Peer {
 	t.Helper()
-	p := &Peer{t: t}
-	args := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "--add-opens=java.base/java.lang=ALL-UNNAMED", // for Seata 1.4
-		"-Dservice.default.grouplist=" + address, "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"}
-	for _, setting := range settings {
-		args = append(args, "-D"+setting)
+	program := Program{Classpath: classpath, Main: main, Args: []string{app}}
+	for _, setting := range append(settings, "service.default.grouplist="+address) {
+		program.Options = append(program.Options, "-D"+setting)
 	}
-	p.cmd = exec.Command("java", append(args, "-cp", classpath, main, app)...)
+	return Launch(t, program)
+}
+
+// Program is a Java program that is driven as Peer.java is.
+type Program struct {
+	Classpath, Main string
+	// Options are the JVM's, Args the program's.
+	Options, Args []string
+}
+
+// Launch runs a program as Start does. The machine must have Java.
+func Launch(t testing.TB, program Program) *Peer {
+	t.Helper()
+	p := &Peer{t: t}
+	args := append([]string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "--add-opens=java.base/java.lang=ALL-UNNAMED", // for Seata 1.4
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=info"}, program.Options...)
+	args = append(args, "-cp", program.Classpath, program.Main)
+	p.cmd = exec.Command("java", append(args, program.Args...)...)
 	p.cmd.Stderr = &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var err error
@@ -149,6 +164,9 @@ func launch(t testing.TB, classpath, main, address, app string, settings ...stri
 	}
 	return p
 }
+
+// Kill ends the client at once, as a crash would.
+func (p *Peer) Kill() { _ = p.cmd.Process.Kill() }
 
 func (p *Peer) stop() {
 	_ = p.stdin.Close() // it ends at the end of its input

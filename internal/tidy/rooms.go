@@ -79,6 +79,7 @@ func Rooms() []Room {
 		{"internal/relay", false, "sees, loses and holds back messages between clients and a coordinator, for tests",
 			[]string{"protocol/native", "protocol/frame"}},
 		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},
+		{"internal/compat", false, "Java clients of eight versions on our coordinator and on Java's; prints docs/compatibility.md", []string{"internal/javapeer"}},
 		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
 		{"internal/javatc", false, "the SDK from end to end on an unmodified Java coordinator and on ours, for tests", nil},
 		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},

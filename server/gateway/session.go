@@ -85,7 +85,7 @@ func (s *session) request(id *peers.Identity, m protocol.Message, head map[strin
 	from := coordinator.Caller{ClientID: id.ClientID, ApplicationID: id.ApplicationID, Group: id.Group, Qiao: id.Qiao}
 	ok = s.server.cfg.Coordinator.Handle(from, m, head, func(answer protocol.Message, head map[string]string) {
 		requests.leave()
-		reply(answer, head)
+		reply(forVersion(id.Version, answer), head)
 	})
 	if !ok {
 		requests.leave()
