@@ -45,10 +45,10 @@ func Diff(t *schema.Table, expected, found Image) (*Difference, error) {
 		id := identity(key)
 		got, ok := byKey[id]
 		if !ok {
-			return &Difference{Table: t.Name, Key: keyName(key), Expected: "a row", Found: "none"}, nil
+			return &Difference{Table: t.FullName(), Key: keyName(key), Expected: "a row", Found: "none"}, nil
 		}
 		delete(byKey, id)
-		if d := diffRow(t.Name, keyName(key), want, got); d != nil {
+		if d := diffRow(t.FullName(), keyName(key), want, got); d != nil {
 			return d, nil
 		}
 	}
@@ -58,7 +58,7 @@ func Diff(t *schema.Table, expected, found Image) (*Difference, error) {
 			return nil, err
 		}
 		if _, extra := byKey[identity(key)]; extra {
-			return &Difference{Table: t.Name, Key: keyName(key), Expected: "no row", Found: "one"}, nil
+			return &Difference{Table: t.FullName(), Key: keyName(key), Expected: "no row", Found: "one"}, nil
 		}
 	}
 	return nil, nil

@@ -75,13 +75,13 @@ func TestEqualIsByMeaning(t *testing.T) {
 }
 
 func TestArgWritesTheSameValue(t *testing.T) {
-	assert.Equal(t, int64(1), Arg(mysql("tinyint(1)", schema.JDBCBit), true))
-	assert.Equal(t, uint64(math.MaxUint64), Arg(mysql("bigint unsigned", schema.JDBCBigInt), uint64(math.MaxUint64)))
-	assert.Equal(t, "9.90", Arg(mysql("decimal(4,2)", schema.JDBCDecimal), Decimal("9.90")))
-	assert.Equal(t, "2024", Arg(mysql("year", schema.JDBCDate), Date("2024-01-01")))
-	assert.Equal(t, int64(2024), Arg(mysql("year", schema.JDBCDate), Year(2024)))
-	assert.Equal(t, float64(float32(0.1)), Arg(mysql("float", schema.JDBCReal), float32(0.1)))
-	assert.Nil(t, Arg(mysql("float", schema.JDBCReal), nil))
+	assert.Equal(t, int64(1), Arg(schema.MySQL, mysql("tinyint(1)", schema.JDBCBit), true))
+	assert.Equal(t, uint64(math.MaxUint64), Arg(schema.MySQL, mysql("bigint unsigned", schema.JDBCBigInt), uint64(math.MaxUint64)))
+	assert.Equal(t, "9.90", Arg(schema.MySQL, mysql("decimal(4,2)", schema.JDBCDecimal), Decimal("9.90")))
+	assert.Equal(t, "2024", Arg(schema.MySQL, mysql("year", schema.JDBCDate), Date("2024-01-01")))
+	assert.Equal(t, int64(2024), Arg(schema.MySQL, mysql("year", schema.JDBCDate), Year(2024)))
+	assert.Equal(t, float64(float32(0.1)), Arg(schema.MySQL, mysql("float", schema.JDBCReal), float32(0.1)))
+	assert.Nil(t, Arg(schema.MySQL, mysql("float", schema.JDBCReal), nil))
 }
 
 func keyed(name string, values ...any) (*schema.Table, Image) {
@@ -206,13 +206,13 @@ func TestAmbiguousCompositeKeysStayApart(t *testing.T) {
 
 func TestSelectListReadsExactly(t *testing.T) {
 	columns := []schema.Column{mysql("float", 7), mysql("datetime(6)", 93), mysql("int", 4)}
-	assert.Equal(t, "`c`+0e0, CAST(`c` AS CHAR), `c`", SelectList(schema.MySQL, columns))
-	assert.Equal(t, "+`c`, +`c`, +`c`", SelectList(schema.SQLite, columns))
+	assert.Equal(t, "`c`+0e0, CAST(`c` AS CHAR), `c`", SelectList(schema.MySQL, "", columns))
+	assert.Equal(t, "+`c`, +`c`, +`c`", SelectList(schema.SQLite, "", columns))
 }
 
 func TestWhereKeys(t *testing.T) {
 	table := &schema.Table{Name: "t", PrimaryKey: []string{"a", "b"}, Columns: []schema.Column{{Name: "a"}, {Name: "b", DatabaseType: "decimal(20,4) unsigned"}}}
-	where, args := WhereKeys(schema.MySQL, table, [][]any{{int32(1), Decimal("2")}, {int32(3), Decimal("4")}})
+	where, args := WhereKeys(schema.MySQL, table, [][]any{{int32(1), Decimal("2")}, {int32(3), Decimal("4")}}, 1)
 	assert.Equal(t, "(`a` = ? AND `b` = CAST(? AS DECIMAL(20,4))) OR (`a` = ? AND `b` = CAST(? AS DECIMAL(20,4)))", where)
 	assert.Equal(t, []any{int64(1), "2", int64(3), "4"}, args)
 }

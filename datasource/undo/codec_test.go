@@ -202,7 +202,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 		"other list":        {Context, strings.Replace(good, "ArrayList", "Other", 1), ErrUndecodable},
 		"no ZIP":            {"serializer=jackson&compressorType=ZIP", good, ErrUndecodable},
 		"cut ZIP":           {"serializer=jackson&compressorType=ZIP", "PK\x03\x04" + strings.Repeat("\xff", 40), ErrUndecodable},
-		"unknown value":     {Context, value(`["java.util.UUID","x"]`), ErrForeign},
+		"unknown value":     {Context, value(`["java.util.Locale","x"]`), ErrForeign},
 		"object value":      {Context, value(`{}`), ErrUndecodable},
 		"value of one part": {Context, value(`["java.lang.Long"]`), ErrUndecodable},
 		"long out of range": {Context, value(`["java.lang.Long",9223372036854775808]`), ErrUndecodable},

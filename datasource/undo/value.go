@@ -102,7 +102,7 @@ func (c Codec) encodeValue(jdbcType int, v any) (json.RawMessage, error) {
 	case image.Timestamp:
 		return c.encodeMoment(classTimestamp, string(v))
 	}
-	return nil, fmt.Errorf("a %T has no Java form", v)
+	return c.encodePostgres(v)
 }
 
 func typed(class string, v any) (json.RawMessage, error) { return marshal([]any{class, v}) }
@@ -154,6 +154,9 @@ func encodeDecimal(s string) (json.RawMessage, error) {
 }
 
 func (c Codec) encodeDate(s string) (json.RawMessage, error) {
+	if ms, endless := endlessMillis[s]; endless {
+		return typed(classSQLDate, ms)
+	}
 	t, err := time.ParseInLocation(dateLayout, s, c.zone())
 	if err != nil || t.Format(dateLayout) != s || beforeGregory(t) {
 		return marshal(s)
@@ -162,6 +165,9 @@ func (c Codec) encodeDate(s string) (json.RawMessage, error) {
 }
 
 func (c Codec) encodeMoment(class, s string) (json.RawMessage, error) {
+	if ms, endless := endlessMillis[s]; endless {
+		return typed(class, ms)
+	}
 	t, err := time.ParseInLocation(dateTimeLayout, s, c.zone())
 	if err != nil || t.Format(dateTimeLayout) != s || beforeGregory(t) {
 		return marshal(s)
@@ -198,7 +204,7 @@ func (c Codec) decodeValue(raw json.RawMessage) (any, error) {
 	case '[':
 		return c.decodeTyped(raw)
 	case '{':
-		return nil, undecodable("an object where a value was expected")
+		return c.decodeObject(raw)
 	}
 	if strings.ContainsAny(string(raw), ".eE") {
 		return decodeAs[float64](raw)
@@ -248,6 +254,8 @@ func (c Codec) decodeTyped(raw json.RawMessage) (any, error) {
 		return decodeAs[[]byte](value)
 	case classBigDecimal, classBigInteger:
 		return decodeBig(class, value)
+	case classUUID:
+		return decodeUUID(value)
 	}
 	return c.decodeTemporal(class, value)
 }
@@ -290,11 +298,14 @@ func (c Codec) decodeTemporal(class string, raw json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if text, endless := endlessText[t.UnixMilli()]; endless {
+		return map[string]any{classSQLDate: image.Date(text), classTimestamp: image.Timestamp(text), classDateTime: image.DateTime(text)}[class], nil
+	}
 	switch class {
 	case classSQLDate:
-		return image.Date(t.Format(dateLayout)), nil
+		return image.Date(sqlText(t, dateLayout)), nil
 	case classTimestamp:
-		return image.Timestamp(t.Format(dateTimeLayout)), nil
+		return image.Timestamp(sqlText(t, dateTimeLayout)), nil
 	}
 	return image.DateTime(t.Format(dateTimeLayout)), nil
 }
