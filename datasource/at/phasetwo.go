@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/qiao-tx/qiao/datasource/image"
+	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/datasource/undo"
 	"github.com/qiao-tx/qiao/protocol"
@@ -80,8 +81,15 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 			return fmt.Errorf("put off the check of foreign keys: %w", err)
 		}
 	}
+	instants := record
+	if r.cfg.Dialect == schema.PostgreSQL && r.codec.Zone != nil {
+		// The record has moments for TIMESTAMPTZ, and Java's own time for TIMESTAMP.
+		if instants, err = (undo.Codec{}).Decode(row.context, row.content); err != nil {
+			return err
+		}
+	}
 	for i := len(record.Entries) - 1; i >= 0; i-- {
-		if err := r.undoEntry(ctx, s, record.Entries[i]); err != nil {
+		if err := r.undoEntry(ctx, s, record.Entries[i], instants.Entries[i]); err != nil {
 			return err
 		}
 	}
@@ -89,15 +97,31 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 }
 
 // undoEntry puts the rows of one statement back, if they are as it left them.
-// Rows that are as they were before are left alone.
-func (r *Resource) undoEntry(ctx context.Context, s session, e undo.Entry) error {
+// Rows that are as they were before are left alone. instants is the entry with
+// its moments in UTC.
+func (r *Resource) undoEntry(ctx context.Context, s session, e, instants undo.Entry) error {
 	shown := e.After // the image that has rows
 	if e.Kind == sqlparse.Delete {
 		shown = e.Before
 	}
-	table, err := r.tables.Table(ctx, s, "", shown.Table)
+	schemaName, name := "", shown.Table
+	if r.cfg.Dialect == schema.PostgreSQL {
+		schemaName, name = recordedName(e.Table, shown.Table)
+	}
+	table, err := r.tables.Table(ctx, s, schemaName, name)
 	if err != nil {
 		return err
+	}
+	if r.cfg.Dialect == schema.PostgreSQL {
+		if e.Before, err = retyped(table, e.Before, instants.Before); err != nil {
+			return err
+		}
+		if e.After, err = retyped(table, e.After, instants.After); err != nil {
+			return err
+		}
+		if shown = e.After; e.Kind == sqlparse.Delete {
+			shown = e.Before
+		}
 	}
 	if same, err := image.Diff(table, e.Before, e.After); err != nil || same == nil {
 		return err
@@ -108,7 +132,7 @@ func (r *Resource) undoEntry(ctx context.Context, s session, e undo.Entry) error
 	}
 	current, err := readKeys(ctx, s, r.cfg.Dialect, table, keys)
 	if err != nil {
-		r.tables.Invalidate("", shown.Table)
+		r.tables.Invalidate(schemaName, name)
 		return fmt.Errorf("read the rows of table %s as they are: %w", table.Name, err)
 	}
 	dirty, err := image.Diff(table, e.After, current)

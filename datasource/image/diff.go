@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -135,4 +136,33 @@ func show(v any) string {
 		end--
 	}
 	return text[:end] + "…"
+}
+
+// ErrNoRow: an image lacks a row that another has.
+var ErrNoRow = errors.New("the image has no such row")
+
+// Matching gives the rows of an image whose keys are those of another's rows, in
+// the order of these. The error is ErrNoRow when one is not there.
+func Matching(t *schema.Table, img, like Image) (Image, error) {
+	byKey := make(map[string]Row, len(img.Rows))
+	for _, row := range img.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return Image{}, err
+		}
+		byKey[identity(key)] = row
+	}
+	found := Image{Table: img.Table}
+	for _, row := range like.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return Image{}, err
+		}
+		match, ok := byKey[identity(key)]
+		if !ok {
+			return Image{}, fmt.Errorf("%w: table %s, row %s", ErrNoRow, t.FullName(), keyName(key))
+		}
+		found.Rows = append(found.Rows, match)
+	}
+	return found, nil
 }

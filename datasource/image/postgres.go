@@ -56,8 +56,12 @@ func postgresSelect(c schema.Column, name string) string {
 		return name
 	case "bytea":
 		return "encode(" + name + ", 'hex')"
-	case "float4", "float8", "interval":
+	case "float4", "float8":
 		return "encode(" + c.DatabaseType + "send(" + name + "), 'hex')"
+	case "interval":
+		return "encode(interval_send(" + name + "), 'hex')"
+	case "inet": // a cast would add /32
+		return "abbrev(" + name + ")"
 	case "date", "timestamp":
 		return "to_json(" + name + ") #>> '{}'"
 	case "timestamptz":
@@ -140,10 +144,14 @@ func postgresText(c schema.Column, text string) (any, error) {
 }
 
 // postgresArg is the text that Placeholder's casts take.
-func postgresArg(v any) any {
+func postgresArg(c schema.Column, v any) any {
 	switch v := v.(type) {
 	case nil:
 		return nil
+	case bool:
+		if c.DatabaseType == "bit" {
+			return map[bool]string{true: "1", false: "0"}[v]
+		}
 	case []byte:
 		return `\x` + hex.EncodeToString(v)
 	case float32:

@@ -152,7 +152,7 @@ func IsBinary(c schema.Column) bool {
 // into the column, in a place that Placeholder wrote.
 func Arg(d schema.Dialect, c schema.Column, v any) any {
 	if d == schema.PostgreSQL {
-		return postgresArg(v)
+		return postgresArg(c, v)
 	}
 	switch v := v.(type) {
 	case bool:

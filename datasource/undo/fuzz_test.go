@@ -12,6 +12,9 @@ func FuzzDecode(f *testing.F) {
 	for _, row := range capturedRows(f) {
 		f.Add(row.Context, row.Content)
 	}
+	for _, row := range postgresRows(f) {
+		f.Add(row.Context, row.Content)
+	}
 	f.Fuzz(func(t *testing.T, context string, content []byte) {
 		record, err := Codec{}.Decode(context, content)
 		if err != nil {

@@ -178,11 +178,12 @@ var arrayElements = map[string]struct {
 }
 
 // encodeArray writes an array in Java's form, or as its text when that has no
-// place for it: an array of arrays, which Java itself cannot read back.
+// place for it: an array of arrays, which Java itself cannot read back, or one
+// with a NaN among decimals.
 func (c Codec) encodeArray(a image.Array) (json.RawMessage, error) {
 	of, known := arrayElements[a.Elements]
 	elements, flat := splitArray(a.Text)
-	if !known || !flat {
+	if !known || !flat || of.class == classBigDecimal && slices.ContainsFunc(elements, noNumber) {
 		return marshal(a.Text)
 	}
 	outer := make([]json.RawMessage, len(elements))
@@ -227,11 +228,10 @@ func encodeElement(class, text string) (json.RawMessage, error) {
 	case classUUID:
 		return typed(class, text)
 	}
-	if text == "NaN" || strings.HasSuffix(text, "Infinity") {
-		return nil, fmt.Errorf("an array with the element %s has no Java form", text)
-	}
 	return encodeDecimal(text)
 }
+
+func noNumber(text *string) bool { return text != nil && !isNumber(*text) }
 
 // splitArray takes the elements out of an array's text; a nil one is NULL. It
 // reports whether it is an array of one dimension that begins at 1.
