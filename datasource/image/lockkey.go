@@ -71,7 +71,7 @@ func (l *Locks) String() string {
 	return strings.Join(groups, ";")
 }
 
-// rowKeys is the row's key as Java writes it: the columns in key order, joined
+// rowKeys is the row's key as Java writes it: the columns in Java's order, joined
 // with "_". Java takes 'A' and 'a' for two rows even where the column's
 // collation takes them for one; for such columns the folded spelling is locked
 // as well, so that deleting 'A' conflicts with inserting 'a'. Other equalities
@@ -81,6 +81,7 @@ func (l *Locks) rowKeys(t *schema.Table, row Row) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	key = javaOrder(key)
 	exact, folded := make([]string, len(key)), make([]string, len(key))
 	for i, f := range key {
 		value := f.Value
