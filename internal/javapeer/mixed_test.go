@@ -40,23 +40,21 @@ type mixed struct {
 
 const javaDB = "shared"
 
-func startMixed(t *testing.T, server testenv.MySQLServer) *mixed {
-	m := &mixed{tc: startCoordinator(t)}
-	dsn := server.Database(t)
-	url, plain := database(t, dsn)
-	m.plain = plain
+// startMixed starts both services on a database; url is Java's name for it.
+func startMixed(t *testing.T, driver, dsn, url string, plain *sql.DB) *mixed {
+	m := &mixed{tc: startCoordinator(t), plain: plain}
 	m.java = Start(t, m.tc.address, "java-service")
 	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": url})
-	m.goApp, m.goDB = startGo(t, m.tc.address, dsn)
+	m.goApp, m.goDB = startGo(t, m.tc.address, driver, dsn)
 	return m
 }
 
-func startGo(t *testing.T, address, dsn string) (*client.Client, *sql.DB) {
+func startGo(t *testing.T, address, driver, dsn string) (*client.Client, *sql.DB) {
 	ctx := t.Context()
 	c, err := client.Open(ctx, client.Config{Addresses: []string{address}, ApplicationID: "go-service"})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, c.Close(context.Background())) })
-	db, err := datasource.Open(ctx, c.RM(), datasource.Config{Driver: "mysql", DSN: dsn})
+	db, err := datasource.Open(ctx, c.RM(), datasource.Config{Driver: driver, DSN: dsn})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
 	return c, db
@@ -69,7 +67,9 @@ func TestGoAndJavaTogether(t *testing.T) {
 }
 
 func testTogether(t *testing.T, server testenv.MySQLServer) {
-	m := startMixed(t, server)
+	dsn := server.Database(t)
+	url, plain := database(t, dsn)
+	m := startMixed(t, "mysql", dsn, url, plain)
 	t.Run("begun by Go", m.testBegunByGo)
 	t.Run("begun by Java", m.testBegunByJava)
 	t.Run("one row, two languages", m.testConflict)
@@ -90,7 +90,7 @@ func (m *mixed) testBegunByGo(t *testing.T) {
 	before := accounts(t, m.plain)
 	transfer := func(end error) error {
 		return m.goApp.TM().Run(t.Context(), tm.Options{Name: "go-and-java"}, func(ctx context.Context) error {
-			if _, err := m.goDB.ExecContext(ctx, "UPDATE account SET money = money - ? WHERE owner = ?", 10, "ann"); err != nil {
+			if _, err := m.goDB.ExecContext(ctx, "UPDATE account SET money = money - 10 WHERE owner = 'ann'"); err != nil {
 				return err
 			}
 			request, err := http.NewRequestWithContext(ctx, http.MethodPost, url,
@@ -193,7 +193,7 @@ func (m *mixed) testGoUndoesJava(t *testing.T) {
 	x := begin(m.java)
 	for _, statement := range []string{
 		"UPDATE account SET money = 0",
-		"INSERT INTO account (owner, money) VALUES ('dora', 5)",
+		"INSERT INTO account (id, owner, money) VALUES (77, 'dora', 5)",
 		"DELETE FROM account WHERE owner = 'bob'",
 	} {
 		require.Empty(t, m.javaSQL(x, statement).Error)
