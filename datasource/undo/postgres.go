@@ -236,10 +236,10 @@ func noNumber(text *string) bool { return text != nil && !isNumber(*text) }
 // splitArray takes the elements out of an array's text; a nil one is NULL. It
 // reports whether it is an array of one dimension that begins at 1.
 func splitArray(text string) (elements []*string, flat bool) {
-	inner, ok := strings.CutPrefix(text, "{")
-	if inner, ok = strings.CutSuffix(inner, "}"); !ok || !strings.HasPrefix(text, "{") {
+	if len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
 		return nil, false
 	}
+	inner := text[1 : len(text)-1]
 	for inner != "" {
 		var element strings.Builder
 		quoted := inner[0] == '"'

@@ -40,9 +40,25 @@ func onEachDatabase(t *testing.T, test func(t *testing.T, db *sql.DB)) {
 	for _, server := range testenv.MySQLServers() {
 		t.Run(server.Name, func(t *testing.T) { onDatabase(t, "mysql", server.Database(t), test) })
 	}
-	for _, mode := range []string{"cache_statement", "exec", "simple_protocol"} {
-		t.Run("PostgreSQL "+mode, func(t *testing.T) {
-			onDatabase(t, "pgx", testenv.PostgreSQL(t)+"&TimeZone=Asia/Tokyo&default_query_exec_mode="+mode, test)
+	t.Run("PostgreSQL", func(t *testing.T) { onDatabase(t, "pgx", testenv.PostgreSQL(t), test) })
+}
+
+// What the fence writes does not depend on how PostgreSQL's driver executes, or
+// on the session's time zone.
+func TestPostgreSQLsDriverMayExecuteAsItLikes(t *testing.T) {
+	for _, mode := range []string{"exec", "simple_protocol"} {
+		onDatabase(t, "pgx", testenv.PostgreSQL(t)+"&TimeZone=Asia/Tokyo&default_query_exec_mode="+mode, func(t *testing.T, db *sql.DB) {
+			f := newFence(t, db)
+			require.NoError(t, f.Try(t.Context(), branch(1), add(1)))
+			require.NoError(t, f.Confirm(t.Context(), branch(1), add(2)))
+			require.NoError(t, f.Cancel(t.Context(), branch(2), add(4)))
+			assert.Equal(t, 3, frozen(t, db))
+			deleted, err := f.Clean(t.Context(), time.Hour)
+			require.NoError(t, err)
+			assert.Zero(t, deleted, "the times are UTC in every zone")
+			deleted, err = f.Clean(t.Context(), -time.Minute)
+			require.NoError(t, err)
+			assert.EqualValues(t, 2, deleted)
 		})
 	}
 }
