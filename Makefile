@@ -1,11 +1,12 @@
 # The verbs of the tree. Each does what its line says, on a machine with Go only.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz sim mutants faults kills bench docs clean
+.PHONY: help build demo test race lint fuzz codecs sim mutants faults kills bench docs clean
 
 # Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
-# make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
+# make codecs CODECS='-codec-seed 42', make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
 FUZZTIME ?= 10s
+CODECS ?=
 SIM ?=
 MUTANTS ?=
 DEMO ?=
@@ -33,6 +34,9 @@ lint: ## gofmt, go vet, staticcheck and the rules of internal/tidy
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@script/fuzz $(FUZZTIME)
+
+codecs: ## random messages through our codecs and Java's, both ways, for 5 minutes; CODECS='-codec-seed 42' repeats a run
+	go test -count=1 -v ./internal/javapeer -run CodecsOfJava -codec-time 5m $(CODECS)
 
 sim: ## the coordinator in a simulated world of crashes and loss, over many seeds
 	go test -count=1 -v ./server/sim $(SIM)

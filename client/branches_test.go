@@ -93,6 +93,28 @@ func TestRegistrationsReachTheWire(t *testing.T) {
 		requests[*protocol.GlobalLockQuery](tc)[0].Message)
 }
 
+// TestOnlyOurCoordinatorHearsOfLocalLocks: one of Seata 1.8.0 would lose locks.
+func TestOnlyOurCoordinatorHearsOfLocalLocks(t *testing.T) {
+	for java, want := range map[bool]string{false: `{"autoCommit":false}`, true: ""} {
+		tc := startTC(t)
+		tc.java = java
+		c := open(t, client.Config{}, tc)
+		for _, r := range []rm.Registration{
+			{XID: "h:1:2", HoldsLocks: true},
+			{XID: "h:1:2", HoldsLocks: true, ApplicationData: "mine"},
+			{XID: "h:1:2"},
+		} {
+			_, err := c.RM().RegisterBranch(t.Context(), r)
+			require.NoError(t, err)
+		}
+		var got []string
+		for _, r := range requests[*protocol.BranchRegister](tc) {
+			got = append(got, r.Message.(*protocol.BranchRegister).ApplicationData)
+		}
+		assert.Equal(t, []string{want, "mine", ""}, got, "java: %v", java)
+	}
+}
+
 func TestErrorsOfBranches(t *testing.T) {
 	holder := map[string]string{"qiao-holder": "h:1:9"}
 	fail := func(code protocol.ExceptionCode) *protocol.BranchRegisterResult {
@@ -199,7 +221,7 @@ func TestARefusedResourceIsNotKept(t *testing.T) {
 	defer cancel()
 	err := c.RM().RegisterResource(ctx, &resource{id: "db"})
 	assert.ErrorIs(t, err, rm.ErrUnavailable)
-	assert.ErrorContains(t, err, `refused the resources ["db"]`)
+	assert.ErrorContains(t, err, `refused the resources ["db"]: it gave no reason; look into its log`)
 	tc.on(nil)
 	assert.NoError(t, c.RM().RegisterResource(t.Context(), &resource{id: "db"}), "it may be registered again")
 

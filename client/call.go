@@ -30,6 +30,8 @@ const (
 // request is one question to the coordinator.
 type request struct {
 	message protocol.Message
+	// ours is what nodes that speak our extensions get instead, unless it is nil.
+	ours protocol.Message
 	// xid is the transaction it is about; its node is preferred. May be empty.
 	xid string
 	// key goes to nodes that understand it.
@@ -70,7 +72,7 @@ func (c *Client) ask(ctx context.Context, timeout time.Duration, r request) (rpc
 			failed.blame(err)
 			return rpc.Response{}, &failed
 		}
-		answer, err := l.conn.Call(ctx, r.message, r.head(l))
+		answer, err := l.conn.Call(ctx, r.on(l), r.head(l))
 		if err == nil && (attempt >= maxRefusals || !c.worthAnother(answer.Message)) {
 			return answer, nil
 		}
@@ -118,6 +120,14 @@ func (r request) choose(last *link, carriedOut bool) choice {
 // repeatable tells whether r may be sent again after l may have carried it out.
 func (r request) repeatable(l *link) bool {
 	return r.repetition == always || r.repetition == byKey && r.key != "" && l.extension > 0
+}
+
+// on is the message of r on l.
+func (r request) on(l *link) protocol.Message {
+	if r.ours != nil && l.extension > 0 {
+		return r.ours
+	}
+	return r.message
 }
 
 // head is the head map of r on l.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 	"github.com/qiao-tx/qiao/rm"
 	"github.com/qiao-tx/qiao/tm"
@@ -20,6 +21,8 @@ type Client struct {
 	resources *rm.Manager
 	pool      *pool
 	orders    *dispatcher
+	// compressors is the working memory of all connections, if messages are packed.
+	compressors compress.Pool
 	// handle takes the orders of all connections.
 	handle func(*rpc.Conn, rpc.Request)
 	stop   context.CancelFunc

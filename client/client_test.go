@@ -231,6 +231,7 @@ func TestCommitTellsTheTrueStatus(t *testing.T) {
 		{protocol.StatusFinished, map[string]string{"qiao-status": "10"}, tm.ErrHeuristic},
 		{protocol.StatusTimeoutRollbacking, map[string]string{"qiao-status": "4"}, tm.ErrRolledBack},
 		{protocol.StatusTimeoutRollbacking, map[string]string{"qiao-status": "many"}, tm.ErrTimedOut},
+		{protocol.StatusTimeoutRollbacking, map[string]string{"qiao-status": "6"}, tm.ErrTimedOut},
 	}
 	tc := startTC(t)
 	c := open(t, client.Config{}, tc)
@@ -246,6 +247,49 @@ func TestCommitTellsTheTrueStatus(t *testing.T) {
 			assert.ErrorIs(t, err, test.is, "%v %v", test.status, test.head)
 		}
 	}
+}
+
+// TestACommitAfterTheTimeoutOnJava: Seata's coordinator answers any commit after
+// the time-out alike, so the client asks how the transaction really stands.
+func TestACommitAfterTheTimeoutOnJava(t *testing.T) {
+	tc := startTC(t)
+	tc.java = true
+	c := open(t, client.Config{}, tc)
+	for status, is := range map[protocol.GlobalStatus]error{
+		protocol.StatusBegin:              tm.ErrTimedOut, // it is going to be rolled back
+		protocol.StatusTimeoutRollbacking: tm.ErrTimedOut,
+		protocol.StatusAsyncCommitting:    nil,
+		protocol.StatusCommitRetrying:     nil,
+		protocol.StatusCommitFailed:       tm.ErrHeuristic,
+		protocol.StatusFinished:           tm.ErrOutcomeUnknown,
+	} {
+		tc.on(func(r rpc.Request) (answer, bool) {
+			switch r.Message.(type) {
+			case *protocol.GlobalCommit:
+				return answer{message: &protocol.GlobalCommitResult{TxResult: protocol.OK(), Status: protocol.StatusTimeoutRollbacking}}, true
+			case *protocol.GlobalStatusRequest:
+				return answer{message: &protocol.GlobalStatusResult{TxResult: protocol.OK(), Status: status}}, true
+			}
+			return answer{}, false
+		})
+		err := c.TM().Run(t.Context(), tm.Options{}, nothing)
+		if is == nil {
+			assert.NoError(t, err, status)
+		} else {
+			assert.ErrorIs(t, err, is, status)
+			assert.Equal(t, is == tm.ErrTimedOut, errors.Is(err, tm.ErrRolledBack), "%v: %v", status, err)
+		}
+	}
+	tc.on(func(r rpc.Request) (answer, bool) {
+		switch r.Message.(type) {
+		case *protocol.GlobalCommit:
+			return answer{message: &protocol.GlobalCommitResult{TxResult: protocol.OK(), Status: protocol.StatusTimeoutRollbacking}}, true
+		case *protocol.GlobalStatusRequest:
+			return answer{message: &protocol.GlobalStatusResult{TxResult: protocol.Failure(protocol.ExceptionFailedStore, "no")}}, true
+		}
+		return answer{}, false
+	})
+	assert.ErrorIs(t, c.TM().Run(t.Context(), tm.Options{}, nothing), tm.ErrOutcomeUnknown)
 }
 
 func TestRefusalsAndNonsense(t *testing.T) {

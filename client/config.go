@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/qiao-tx/qiao/client/naming"
+	"github.com/qiao-tx/qiao/protocol/compress"
+	"github.com/qiao-tx/qiao/protocol/rpc"
 )
 
 // Config describes a Client. Only an address and the ApplicationID are required.
@@ -26,6 +28,18 @@ type Config struct {
 	// Group is the transaction service group, which a coordinator may map to a
 	// cluster. Default "default_tx_group".
 	Group string
+
+	// Codec is how messages are written: "seata", the smallest and fastest,
+	// "protobuf" or "hessian", in any letter case. The coordinator answers in kind.
+	// A Java coordinator must have it among its seata.transport.serialization, and
+	// for protobuf the module seata-serializer-protobuf, whose format cannot carry
+	// lock keys that are not UTF-8 nor, at Java's end, XA branches. Default "seata".
+	Codec string
+	// Compressor packs the bodies of messages: "none", "gzip", "zip", "bzip2",
+	// "lz4", "deflater" or "zstd", in any letter case. The coordinator answers in
+	// kind. Most bodies are short, and packing one costs more than it saves.
+	// Default "none".
+	Compressor string
 
 	// TMTimeout bounds requests about whole transactions (begin, commit,
 	// rollback, status), with the waiting for a connection and all repetitions.
@@ -51,6 +65,8 @@ type Config struct {
 	// Logger hears of connections found and lost, and of failed orders, but sees
 	// no message body. Nil means slog.Default.
 	Logger *slog.Logger
+
+	codec, compressor byte // the ids of Codec and Compressor
 }
 
 // withDefaults returns a checked copy of cfg without zero values.
@@ -74,6 +90,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Group == "" {
 		cfg.Group = "default_tx_group"
+	}
+	cfg, err := cfg.withEncoding()
+	if err != nil {
+		return cfg, err
 	}
 	for _, d := range []struct {
 		name  string
@@ -101,6 +121,24 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	return cfg, nil
+}
+
+// withEncoding checks Codec and Compressor and fills in their ids.
+func (cfg Config) withEncoding() (Config, error) {
+	if cfg.Codec == "" {
+		cfg.Codec = "seata"
+	}
+	if cfg.Compressor == "" {
+		cfg.Compressor = "none"
+	}
+	var err error
+	if cfg.codec, err = rpc.CodecByName(cfg.Codec); err != nil {
+		return cfg, fmt.Errorf("codec of the Config: %w", err)
+	}
+	if cfg.compressor, err = compress.ByName(cfg.Compressor); err != nil {
+		return cfg, fmt.Errorf("compressor of the Config: %w", err)
 	}
 	return cfg, nil
 }

@@ -145,9 +145,12 @@ func (c *Client) session(ctx context.Context, address string) (used bool, err er
 		return false, fmt.Errorf("connect to the coordinator: %w", err)
 	}
 	conn := rpc.New(nc, rpc.Options{
-		Handler:   c.handle,
-		WriteIdle: writeIdle,
-		ReadIdle:  readIdle,
+		Handler:     c.handle,
+		WriteIdle:   writeIdle,
+		ReadIdle:    readIdle,
+		Codec:       c.cfg.codec,
+		Compressor:  c.cfg.compressor,
+		Compressors: &c.compressors,
 	})
 	defer conn.Wait()
 	defer func() { conn.Close(err) }()
@@ -188,7 +191,7 @@ func (c *Client) introduce(ctx context.Context, l *link) error {
 	case !ok:
 		return answeredOddly(answer.Message, "the registration of a transaction manager")
 	case !tmResult.Identified:
-		return fmt.Errorf("it refused the application %q: %s", c.cfg.ApplicationID, tmResult.Message)
+		return fmt.Errorf("it refused the application %q: %s", c.cfg.ApplicationID, reason(tmResult.Message))
 	}
 	if answer.Head[headExtension] != "" {
 		l.extension = extensionLevel
@@ -220,9 +223,18 @@ func (c *Client) tellResources(ctx context.Context, l *link, ids []string) error
 	case !ok:
 		return answeredOddly(answer.Message, "the registration of resources")
 	case !result.Identified:
-		return fmt.Errorf("it refused the resources %q: %s", ids, result.Message)
+		return fmt.Errorf("it refused the resources %q: %s", ids, reason(result.Message))
 	}
 	return nil
+}
+
+// reason is what a coordinator says of a refusal. In frames of version 1, one of
+// Seata's has no place for it.
+func reason(message string) string {
+	if message == "" {
+		return "it gave no reason; look into its log"
+	}
+	return message
 }
 
 func (c *Client) identity() protocol.Identity {

@@ -42,7 +42,27 @@ func (t transactions) Commit(ctx context.Context, x string) (protocol.GlobalStat
 	if err != nil {
 		return protocol.StatusUnKnown, err
 	}
+	if result.Status == protocol.StatusTimeoutRollbacking && !ours(answer.Head) {
+		return t.afterTimeout(ctx, x)
+	}
 	return trueStatus(answer.Head, result.Status), nil
+}
+
+// afterTimeout returns the status of a transaction whose commit Seata's
+// coordinator answered with TimeoutRollbacking. It says so to any commit that it
+// hears after the time-out, without a look at what was decided: to one that is
+// repeated because its answer was lost, too
+// (org.apache.seata.server.coordinator.DefaultCore).
+func (t transactions) afterTimeout(ctx context.Context, x string) (protocol.GlobalStatus, error) {
+	status, err := t.Status(ctx, x)
+	switch {
+	case err != nil:
+		return protocol.StatusUnKnown, &tm.Unavailable{Op: "commit", Cause: fmt.Errorf(
+			"the coordinator told only that the time-out has passed; ask for the status: %w", err)}
+	case status == protocol.StatusBegin:
+		return protocol.StatusTimeoutRollbacking, nil // nobody can commit it any more
+	}
+	return status, nil
 }
 
 func (t transactions) Rollback(ctx context.Context, x string) (protocol.GlobalStatus, error) {
@@ -68,6 +88,9 @@ func (t transactions) Status(ctx context.Context, x string) (protocol.GlobalStat
 	}
 	return result.Status, nil
 }
+
+// ours tells whether our own coordinator gave an answer to a decision.
+func ours(head map[string]string) bool { return head[headStatus] != "" }
 
 // trueStatus is the status in the head map, where our own coordinator tells it;
 // the message has one that makes a Java client do the right thing.

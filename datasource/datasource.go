@@ -107,6 +107,18 @@ type Config struct {
 	// undo records, and the lock keys of TIMESTAMPTZ columns, are in it. Default
 	// UTC.
 	JavaZone *time.Location
+	// JavaPackage is the package of Java's classes in the undo records that are
+	// written: org.apache.seata, the default, or io.seata where Java services
+	// before 2.1.0 work on the same database. Both are read.
+	JavaPackage string
+	// UndoCompressor packs long undo records: none, zip, gzip, bzip2, lz4,
+	// deflater or zstd. Each is read whatever is set. Default zip, as Java's
+	// client.undo.compress.type.
+	UndoCompressor string
+	// UndoThreshold is the length above which an undo record is packed, in bytes.
+	// Default 65,536, as Java's client.undo.compress.threshold.
+	UndoThreshold int
+
 	// Log receives what no caller can be told. Default: nothing is logged.
 	Log *slog.Logger
 }
@@ -221,7 +233,8 @@ func (cfg Config) at(c rm.Coordinator) (at.Config, error) {
 	}
 	return at.Config{
 		Dialect: dialect, Coordinator: c, ResourceID: id, LockWait: cfg.LockWait, HoldWait: cfg.HoldWait,
-		LockPoll: cfg.LockPoll, BusyWait: cfg.BusyWait, JavaZone: cfg.JavaZone, Log: cfg.Log,
+		LockPoll: cfg.LockPoll, BusyWait: cfg.BusyWait, Log: cfg.Log, JavaZone: cfg.JavaZone, JavaPackage: cfg.JavaPackage,
+		UndoCompressor: cfg.UndoCompressor, UndoThreshold: cfg.UndoThreshold,
 	}, nil
 }
 

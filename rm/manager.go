@@ -167,13 +167,14 @@ func (m *Manager) call(ctx context.Context, p phase, o protocol.BranchOrder) (st
 	})
 }
 
+// deleteUndo ignores an order for what has no undo logs here: Seata's coordinator
+// gives it for TCC actions too, and for resources of other processes of the
+// application (org.apache.seata.server.coordinator.DefaultCoordinator,
+// org.apache.seata.core.rpc.netty.ChannelManager).
 func (m *Manager) deleteUndo(ctx context.Context, o *protocol.UndoLogDelete) (err error) {
 	r, err := m.find(o.Type, o.ResourceID)
-	if err != nil {
-		return err
-	}
 	cleaner, ok := r.(UndoCleaner)
-	if !ok || o.SaveDays < 0 {
+	if err != nil || !ok || o.SaveDays < 0 {
 		return nil
 	}
 	defer func() {

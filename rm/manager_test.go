@@ -133,5 +133,11 @@ func TestUndoLogDelete(t *testing.T) {
 	assert.Contains(t, log.String(), "table is gone")
 	assert.Nil(t, m.Handle(t.Context(), &protocol.UndoLogDelete{Type: protocol.TypeAT, ResourceID: "bad", SaveDays: 7}))
 	assert.Contains(t, log.String(), "ouch")
+	log.Reset()
+	require.NoError(t, m.Add(&resource{id: "action", kind: protocol.TypeTCC}))
+	for _, id := range []string{"action", "of-another-process"} { // a Java coordinator does not mind
+		assert.Nil(t, m.Handle(t.Context(), &protocol.UndoLogDelete{Type: protocol.TypeAT, ResourceID: id, SaveDays: 7}))
+	}
+	assert.Empty(t, log.String())
 	assert.Nil(t, m.Handle(t.Context(), &protocol.Heartbeat{}))
 }

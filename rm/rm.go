@@ -124,6 +124,9 @@ type Registration struct {
 	// LockKey lists the rows to lock: "table:pk,pk;table2:pk".
 	LockKey         string
 	ApplicationData string
+	// HoldsLocks: the caller keeps locks of the database until it is answered, so
+	// that waiting for a holder that rolls back cannot help (LockConflict.FailFast).
+	HoldsLocks bool
 	// RequestKey, when not empty, lets a coordinator that understands it
 	// recognise the same registration sent twice.
 	RequestKey string

@@ -103,14 +103,19 @@ func commitOutcome(x string, status protocol.GlobalStatus) error {
 }
 
 // rollbackOutcome is nil when status says that the transaction rolls back, or
-// is unknown to the coordinator: what was never committed and no longer exists
-// is rolled back.
-func rollbackOutcome(x string, status protocol.GlobalStatus) error {
+// is unknown to the coordinator: what nobody asked to commit and no longer
+// exists is rolled back.
+func rollbackOutcome(x string, status protocol.GlobalStatus, asked bool) error {
 	var kinds []error
 	switch status {
+	case protocol.StatusFinished:
+		if !asked {
+			return nil
+		}
+		kinds = []error{ErrNotFound, ErrOutcomeUnknown}
 	case protocol.StatusRollbacked, protocol.StatusRollbacking, protocol.StatusRollbackRetrying,
 		protocol.StatusTimeoutRollbacked, protocol.StatusTimeoutRollbacking,
-		protocol.StatusTimeoutRollbackRetrying, protocol.StatusFinished:
+		protocol.StatusTimeoutRollbackRetrying:
 		return nil
 	case protocol.StatusRollbackFailed, protocol.StatusTimeoutRollbackFailed,
 		protocol.StatusRollbackRetryTimeout, protocol.StatusStopRollbackOrRollbackRetry,

@@ -104,5 +104,5 @@ func (m *Manager) ruleOutCommit(ctx context.Context, cause error) error {
 	if SetRollbackOnly(ctx, cause) {
 		return nil
 	}
-	return rollback(ctx, m.coordinator, xid.FromContext(ctx))
+	return rollback(ctx, m.coordinator, xid.FromContext(ctx), false)
 }

@@ -134,6 +134,59 @@ func TestACommitWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// TestOnceAskedOnlyTheCoordinatorKnows: after a commit request that may have been
+// carried out, nothing that this process sees for itself says how the
+// transaction ends: not its time-out, a mark or its context.
+func TestOnceAskedOnlyTheCoordinatorKnows(t *testing.T) {
+	lost := &tm.Unavailable{Op: "commit", Cause: errors.New("connection reset")}
+	for name, firstErr := range map[string]error{"lost": lost, "answered": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRecorder()
+				tx, err := tm.New(r).Begin(t.Context(), tm.Options{Timeout: time.Second})
+				require.NoError(t, err)
+				r.endErr = firstErr
+				require.ErrorIs(t, tx.Commit(t.Context()), firstErr)
+				time.Sleep(time.Minute)
+				bound, cancel := tx.Bind(t.Context())
+				defer cancel()
+				require.True(t, tm.SetRollbackOnly(bound, errBusiness))
+
+				r.endErr, r.calls = nil, nil
+				assert.NoError(t, tx.Commit(t.Context()), "the coordinator says that it is committed")
+				assert.Equal(t, []string{"commit 1"}, r.calls)
+
+				r.endErr = &tm.Unavailable{Op: "commit", SafeToRetry: true, Cause: errors.New("no connection")}
+				err = tx.Commit(t.Context())
+				assert.ErrorIs(t, err, tm.ErrOutcomeUnknown, "this request was not carried out, the first may have been")
+
+				r.endErr, r.rollback = nil, protocol.StatusFinished
+				err = tx.Rollback(t.Context())
+				assert.ErrorIs(t, err, tm.ErrOutcomeUnknown, "what is forgotten may have been committed")
+				assert.ErrorIs(t, err, tm.ErrNotFound)
+				r.rollback = protocol.StatusCommitted
+				assert.ErrorIs(t, tx.Rollback(t.Context()), tm.ErrHeuristic)
+			})
+		})
+	}
+}
+
+// TestACommitThatWasNotCarriedOut leaves the decision here.
+func TestACommitThatWasNotCarriedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		tx, err := tm.New(r).Begin(t.Context(), tm.Options{Timeout: time.Second})
+		require.NoError(t, err)
+		r.endErr = &tm.Unavailable{Op: "commit", SafeToRetry: true, Cause: errors.New("no connection")}
+		require.ErrorIs(t, tx.Commit(t.Context()), tm.ErrUnavailable)
+		time.Sleep(time.Minute)
+		r.endErr, r.calls, r.rollback = nil, nil, protocol.StatusFinished
+		assert.ErrorIs(t, tx.Commit(t.Context()), tm.ErrTimedOut)
+		assert.Equal(t, []string{"rollback 1"}, r.calls)
+		assert.NoError(t, tx.Rollback(t.Context()))
+	})
+}
+
 func explode() { panic("boom") }
 
 func TestRunRollsBackOnPanicWhichContinuesWithItsStack(t *testing.T) {

@@ -66,6 +66,9 @@ type Tx struct {
 	// here is never later than the coordinator's.
 	started time.Time
 	doom    atomic.Pointer[error]
+	// asked: a request to commit may have been carried out, so that only the
+	// coordinator can tell how the transaction ends.
+	asked atomic.Bool
 }
 
 // Begin starts a global transaction, whatever ctx carries. Whoever gets the Tx
@@ -141,16 +144,23 @@ func SetRollbackOnly(ctx context.Context, cause error) bool {
 // ruled commit out (ErrRollbackOnly) or when ctx has ended. Other errors are an
 // *Outcome or those of Coordinator; they wrap ErrOutcomeUnknown unless the
 // request certainly was not carried out, in which case the time-out rolls back.
-// Commit may be repeated.
+// Commit may be repeated: once a request may have been carried out, it only asks
+// how the transaction ends.
 func (t *Tx) Commit(ctx context.Context) error {
-	if err := t.whyNotCommit(ctx); err != nil {
-		return errors.Join(err, t.Rollback(ctx))
+	if !t.asked.Load() {
+		if err := t.whyNotCommit(ctx); err != nil {
+			return errors.Join(err, t.Rollback(ctx))
+		}
 	}
 	status, err := t.coordinator.Commit(ctx, t.xid)
 	if err == nil {
+		t.asked.Store(true)
 		return commitOutcome(t.xid, status)
 	}
 	if !certainlyNotCommitted(err) {
+		t.asked.Store(true)
+	}
+	if t.asked.Load() {
 		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return fmt.Errorf("commit of %s: %w", t.xid, err)
@@ -186,17 +196,20 @@ func (t *Tx) expired() bool { return time.Since(t.started) >= t.timeout }
 // Rollback rolls the transaction back. It does so even when ctx has ended, and
 // then takes 10 s at most. An error is an *Outcome or one of Coordinator's; a
 // coordinator that did not hear it rolls back when the time-out passes.
-// Rollback may be repeated.
+// Rollback may be repeated. After a Commit it may come too late: the error then
+// wraps ErrHeuristic, or ErrOutcomeUnknown if the coordinator has forgotten the
+// transaction.
 func (t *Tx) Rollback(ctx context.Context) error {
-	return rollback(ctx, t.coordinator, t.xid)
+	return rollback(ctx, t.coordinator, t.xid, t.asked.Load())
 }
 
-func rollback(ctx context.Context, c Coordinator, x string) error {
+// rollback rolls x back; asked is as in Tx.
+func rollback(ctx context.Context, c Coordinator, x string, asked bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
 	defer cancel()
 	status, err := c.Rollback(ctx, x)
 	if err != nil {
 		return fmt.Errorf("rollback of %s: %w", x, err)
 	}
-	return rollbackOutcome(x, status)
+	return rollbackOutcome(x, status, asked)
 }

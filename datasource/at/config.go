@@ -2,10 +2,12 @@ package at
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/datasource/undo"
 	"github.com/qiao-tx/qiao/rm"
 )
 
@@ -15,6 +17,9 @@ const (
 	DefaultHoldWait = 100 * time.Millisecond
 	DefaultLockPoll = 10 * time.Millisecond
 	DefaultBusyWait = 5 * time.Second
+
+	DefaultUndoCompressor = "zip"
+	DefaultUndoThreshold  = 64 << 10
 )
 
 // maxPollGrowth is how often the interval between two looks at a lock doubles
@@ -52,6 +57,17 @@ type Config struct {
 	// JavaZone is the time zone of Java services on the same database, in which
 	// they read and write dates of undo records. Nil: UTC.
 	JavaZone *time.Location
+	// JavaPackage is the package of Java's classes in the undo records that are
+	// written: org.apache.seata, or io.seata when Java services before 2.1.0 must
+	// read them. Both are read. Empty: org.apache.seata.
+	JavaPackage string
+	// UndoCompressor packs long undo records: none, zip, gzip, bzip2, lz4,
+	// deflater or zstd. Each is read. Empty: DefaultUndoCompressor.
+	UndoCompressor string
+	// UndoThreshold is the length above which a record is packed, in bytes.
+	// Zero: DefaultUndoThreshold.
+	UndoThreshold int
+
 	// Log receives what no caller can be told. Nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -66,6 +82,16 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("datasource: a ResourceID is required, in Java's form jdbc:mysql://host:port/database")
 	case c.ResourceID == "" && c.Dialect == schema.PostgreSQL:
 		return c, errors.New("datasource: a ResourceID is required, in Java's form jdbc:postgresql://host:port/database")
+	case c.JavaPackage != "" && c.JavaPackage != undo.ApachePackage && c.JavaPackage != undo.IOPackage:
+		return c, fmt.Errorf("datasource: JavaPackage is %q; set %s, or %s for Java services before 2.1.0", c.JavaPackage, undo.ApachePackage, undo.IOPackage)
+	case c.UndoThreshold < 0:
+		return c, fmt.Errorf("datasource: UndoThreshold is %d; set bytes, or UndoCompressor to none", c.UndoThreshold)
+	}
+	if c.UndoCompressor == "" {
+		c.UndoCompressor = DefaultUndoCompressor
+	}
+	if c.UndoThreshold == 0 {
+		c.UndoThreshold = DefaultUndoThreshold
 	}
 	for value, fallback := range map[*time.Duration]time.Duration{
 		&c.LockWait: DefaultLockWait, &c.HoldWait: DefaultHoldWait, &c.LockPoll: DefaultLockPoll,

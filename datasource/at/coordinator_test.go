@@ -24,6 +24,7 @@ type coordinator struct {
 	branches  map[string][]rm.Branch
 	keys      map[int64]string // branch to its lock key
 	reports   []rm.Report
+	asked     []rm.Registration // also those that were refused
 	failFast  bool
 	nextXID   int64
 	nextID    int64
@@ -58,6 +59,7 @@ func (c *coordinator) RegisterBranch(ctx context.Context, r rm.Registration) (in
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked = append(c.asked, r)
 	if err := c.conflict(r.XID, r.ResourceID, r.LockKey); err != nil {
 		return 0, err
 	}
@@ -147,6 +149,18 @@ func (c *coordinator) lockKeys(xid string) []string {
 		c.mu.Unlock()
 	}
 	return keys
+}
+
+// holdingLocks counts the registrations that told of local locks.
+func (c *coordinator) holdingLocks() (n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.asked {
+		if r.HoldsLocks {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *coordinator) reported() []rm.Report {

@@ -28,6 +28,9 @@ type database struct {
 	// now is the expression for undo_log's times, ago for the time so many
 	// seconds before it.
 	now, ago string
+	// largestPacket is the expression for the longest statement that the server
+	// takes, in bytes; "" where no record is too long for a row.
+	largestPacket string
 	// statementOnly tells an error that failed one statement and left the
 	// transaction as it was.
 	statementOnly func(error) bool
@@ -64,6 +67,7 @@ func databaseOf(d schema.Dialect) database {
 	}
 	return database{
 		rowLocks: true, begin: "START TRANSACTION", restoring: mysqlRestoring, now: "NOW(6)", ago: "NOW(6) - INTERVAL ? SECOND",
+		largestPacket: "@@max_allowed_packet",
 		statementOnly: mysqlStatementOnly,
 		mendable:      func(error) bool { return false },
 		commitFailed:  mysqlCommitFailed,

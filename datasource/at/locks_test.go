@@ -56,6 +56,7 @@ func TestASingleStatementWaitsForTheHolder(t *testing.T) {
 				e.exec(ctx, statement)
 				holder.Wait()
 				assert.EqualValues(t, 3, attempts.Load())
+				assert.Zero(t, e.tc.holdingLocks(), "each attempt lets go of its locks")
 				assert.Len(t, e.tc.branchesOf(x), 1)
 				assert.Equal(t, "1", e.undoRows())
 				if name == "insert" {
@@ -124,6 +125,7 @@ func TestAnExplicitTransactionGivesUp(t *testing.T) {
 				var conflict *rm.LockConflict
 				require.ErrorAs(t, err, &conflict)
 				assert.Equal(t, "other", conflict.Holder)
+				assert.Equal(t, attempts.Load(), e.tc.holdingLocks(), "a coordinator that is not told cannot fail fast")
 				if failFast || e.dialect == schema.SQLite {
 					assert.EqualValues(t, 1, attempts.Load())
 				} else {

@@ -30,7 +30,7 @@ func (r *Resource) deleteNow(ctx context.Context, keys []undoKey) error {
 		return err
 	}
 	defer done()
-	return r.awaitFile(ctx, func() error { return r.deleteUndo(ctx, s, keys) })
+	return r.awaitFile(ctx, func() error { return r.deleteCommitted(ctx, s, keys) })
 }
 
 // undoAttempts bounds how often a rollback starts again that meets phase one's
@@ -64,12 +64,12 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 		return err
 	}
 	if row == nil {
-		return r.insertUndo(ctx, s, key, undo.Context, []byte(undo.EmptyContent), undoFinished)
+		return r.insertUndo(ctx, s, key, undo.Context{}.String(), []byte(undo.EmptyContent), undoFinished)
 	}
 	if row.state != undoNormal {
 		return nil // an earlier call left the defence row
 	}
-	record, err := r.codec.Decode(row.context, row.content)
+	record, instants, form, err := r.loadRecord(ctx, s, key, row)
 	if err != nil {
 		return err
 	}
@@ -81,25 +81,26 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 			return fmt.Errorf("put off the check of foreign keys: %w", err)
 		}
 	}
-	instants := record
-	if r.cfg.Dialect == schema.PostgreSQL && r.codec.Zone != nil {
-		// The record has moments for TIMESTAMPTZ, and Java's own time for TIMESTAMP.
-		if instants, err = (undo.Codec{}).Decode(row.context, row.content); err != nil {
-			return err
-		}
-	}
 	for i := len(record.Entries) - 1; i >= 0; i-- {
-		if err := r.undoEntry(ctx, s, record.Entries[i], instants.Entries[i]); err != nil {
+		if err := r.undoEntry(ctx, s, record.Entries[i], instants.Entries[i], form.Java); err != nil {
 			return err
 		}
 	}
-	return r.deleteUndo(ctx, s, []undoKey{key})
+	keys := []undoKey{key}
+	for _, id := range form.Parts {
+		keys = append(keys, undoKey{key.xid, id})
+	}
+	return r.deleteUndo(ctx, s, keys)
 }
 
 // undoEntry puts the rows of one statement back, if they are as it left them.
 // Rows that are as they were before are left alone. instants is the entry with
-// its moments in UTC.
-func (r *Resource) undoEntry(ctx context.Context, s session, e, instants undo.Entry) error {
+// its moments in UTC. An entry of Java's shows rows as Java reads them.
+func (r *Resource) undoEntry(ctx context.Context, s session, e, instants undo.Entry, java bool) error {
+	diff := image.Diff
+	if java && r.cfg.Dialect == schema.MySQL {
+		diff = image.DiffAsJava
+	}
 	shown := e.After // the image that has rows
 	if e.Kind == sqlparse.Delete {
 		shown = e.Before
@@ -135,12 +136,12 @@ func (r *Resource) undoEntry(ctx context.Context, s session, e, instants undo.En
 		r.tables.Invalidate(schemaName, name)
 		return fmt.Errorf("read the rows of table %s as they are: %w", table.Name, err)
 	}
-	dirty, err := image.Diff(table, e.After, current)
+	dirty, err := diff(table, e.After, current)
 	if err != nil {
 		return err
 	}
 	if dirty != nil {
-		if undone, err := image.Diff(table, e.Before, current); err != nil || undone == nil {
+		if undone, err := diff(table, e.Before, current); err != nil || undone == nil {
 			return err
 		}
 		return &DirtyError{*dirty}

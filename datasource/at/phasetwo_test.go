@@ -95,7 +95,7 @@ func TestRollbackBeforePhaseOne(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, protocol.BranchPhaseTwoRollbacked, status)
 		}
-		assert.Equal(t, undo.Context+"|{}|1\n", e.dump("SELECT context, rollback_info, log_status FROM undo_log"))
+		assert.Equal(t, undo.Context{}.String()+"|{}|1\n", e.dump("SELECT context, rollback_info, log_status FROM undo_log"))
 		_, err = tx.Exec("UPDATE stock SET n = 0")
 		require.NoError(t, err)
 		require.ErrorIs(t, tx.Commit(), rm.ErrNotActive)
@@ -192,7 +192,7 @@ func TestTheRecordIsInJavasForm(t *testing.T) {
 	onMySQL(t, settings{}, stock, func(t *testing.T, e *env) {
 		ctx, x := e.global()
 		e.exec(ctx, "UPDATE stock SET n = 0 WHERE id = 1")
-		assert.Equal(t, undo.Context+"|0\n", e.dump("SELECT context, log_status FROM undo_log"))
+		assert.Equal(t, undo.Context{}.String()+"|0\n", e.dump("SELECT context, log_status FROM undo_log"))
 		record := e.dump("SELECT rollback_info FROM undo_log")
 		for _, part := range []string{
 			`{"@class":"org.apache.seata.rm.datasource.undo.BranchUndoLog","xid":"` + x + `","branchId":1,"sqlUndoLogs":["java.util.ArrayList",[`,

@@ -16,6 +16,7 @@ import (
 	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/undo"
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/rm"
 )
 
@@ -24,6 +25,11 @@ type Resource struct {
 	cfg   Config
 	db    database
 	codec undo.Codec
+	// compressor packs records that are longer than cfg.UndoThreshold.
+	compressor byte
+	packer     compress.Pool
+	// limit is the most content of a row of undo_log, in bytes; 0 is no limit.
+	limit int
 	id    string
 	// database is MySQL's current database.
 	database string
@@ -70,7 +76,11 @@ func Open(ctx context.Context, inner driver.Connector, cfg Config) (*Connector, 
 	if err != nil {
 		return nil, err
 	}
-	r := &Resource{cfg: cfg, db: databaseOf(cfg.Dialect), codec: undo.Codec{Zone: cfg.JavaZone}, tables: meta.New(cfg.Dialect)}
+	r := &Resource{cfg: cfg, db: databaseOf(cfg.Dialect), tables: meta.New(cfg.Dialect),
+		codec: undo.Codec{Zone: cfg.JavaZone, Dialect: cfg.Dialect, Package: cfg.JavaPackage}}
+	if r.compressor, err = compress.ByName(cfg.UndoCompressor); err != nil {
+		return nil, fmt.Errorf("datasource: UndoCompressor: %w", err)
+	}
 	r.pool = sql.OpenDB(phaseTwoConnector{inner, r.db.restoring})
 	r.pool.SetMaxOpenConns(phaseTwoConns)
 	if err := r.identify(ctx); err != nil {
@@ -162,7 +172,8 @@ func (r *Resource) identify(ctx context.Context) error {
 	if _, err := s.Query(ctx, "SELECT branch_id FROM undo_log WHERE 1 = 0"); err != nil {
 		return fmt.Errorf("%w: %w; %s", ErrNoUndoTable, err, remedy)
 	}
-	return nil
+	r.limit, err = r.rowLimit(ctx, s)
+	return err
 }
 
 func (r *Resource) identifyDatabase(ctx context.Context, s session) error {

@@ -34,6 +34,8 @@ type env struct {
 	id        string
 	// dsn is PostgreSQL's.
 	dsn string
+	// again opens the database once more, as another service would.
+	again func(s settings) *env
 }
 
 // settings changes what a test opens.
@@ -88,6 +90,7 @@ func open(t testing.TB, d schema.Dialect, inner, plain driver.Connector, s setti
 	}
 	e := &env{t: t, dialect: d, tc: newCoordinator(t), plain: sql.OpenDB(plain)}
 	t.Cleanup(func() { require.NoError(t, e.plain.Close()) })
+	e.again = func(s settings) *env { return open(t, d, inner, plain, s, nil) }
 	require.NoError(t, at.CreateUndoTable(t.Context(), e.plain, d))
 	for _, statement := range ddl {
 		e.run(statement)

@@ -170,6 +170,7 @@ func (t *localTx) register(ctx context.Context) (int64, error) {
 	r := t.conn.res
 	return r.cfg.Coordinator.RegisterBranch(ctx, rm.Registration{
 		XID: t.xid, Type: protocol.TypeAT, ResourceID: r.id, LockKey: t.locks.String(),
+		HoldsLocks: !t.alone, // alone, it lets go of them before it tries again
 	})
 }
 
@@ -227,7 +228,7 @@ func (t *localTx) writeUndo(ctx context.Context, branchID int64) error {
 	if err != nil {
 		return err
 	}
-	err = r.insertUndo(ctx, t.session(), undoKey{t.xid, branchID}, undo.Context, content, undoNormal)
+	err = r.storeRecord(ctx, t.session(), undoKey{t.xid, branchID}, content)
 	if r.db.duplicate(err) {
 		return fmt.Errorf("%w: branch %d of %s was rolled back before it committed", rm.ErrNotActive, branchID, t.xid)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/datasource/undo"
 )
 
 // States of a row of undo_log.
@@ -74,11 +75,7 @@ func text(v any) string {
 // the whole table for a single tuple behind IN, and SQLite takes no more than
 // a thousand terms of OR.
 func (r *Resource) deleteUndo(ctx context.Context, s session, keys []undoKey) error {
-	args := make([]any, 0, 2*len(keys))
-	for _, key := range keys {
-		args = append(args, key.xid, key.branchID)
-	}
-	where := strings.TrimSuffix(strings.Repeat("(xid = ? AND branch_id = ?) OR ", len(keys)), " OR ")
+	where, args := whereUndo(keys)
 	switch r.cfg.Dialect {
 	case schema.SQLite:
 		where = "(xid, branch_id) IN (VALUES " + strings.TrimSuffix(strings.Repeat("(?, ?), ", len(keys)), ", ") + ")"
@@ -91,6 +88,38 @@ func (r *Resource) deleteUndo(ctx context.Context, s session, keys []undoKey) er
 	}
 	_, err := s.Exec(ctx, "DELETE FROM undo_log WHERE "+where, args...)
 	return err
+}
+
+// deleteCommitted deletes the rows of committed branches, and the rows that
+// hold more of their records. Those are looked for first, without a lock: a
+// condition on the context would lock every row of the transaction.
+func (r *Resource) deleteCommitted(ctx context.Context, s session, keys []undoKey) error {
+	if r.db.largestPacket != "" {
+		where, args := whereUndo(keys)
+		rows, err := s.Query(ctx, "SELECT xid, context FROM undo_log WHERE ("+where+") AND context LIKE '%subId=%'", args...)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			form, err := undo.ParseContext(text(row[1]))
+			if err != nil {
+				return err
+			}
+			for _, id := range form.Parts {
+				keys = append(keys, undoKey{text(row[0]), id})
+			}
+		}
+	}
+	return r.deleteUndo(ctx, s, keys)
+}
+
+// whereUndo names rows one by one.
+func whereUndo(keys []undoKey) (string, []any) {
+	args := make([]any, 0, 2*len(keys))
+	for _, key := range keys {
+		args = append(args, key.xid, key.branchID)
+	}
+	return strings.TrimSuffix(strings.Repeat("(xid = ? AND branch_id = ?) OR ", len(keys)), " OR "), args
 }
 
 // deleteBatch bounds the rows that one statement deletes.

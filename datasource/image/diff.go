@@ -30,6 +30,29 @@ func (d *Difference) String() string {
 // the columns that the expected rows have. It returns nil when they are equal.
 // The error says that an image lacks its key.
 func Diff(t *schema.Table, expected, found Image) (*Difference, error) {
+	return diff(t, expected, found, equalIn)
+}
+
+// DiffAsJava is Diff for rows expected by a Java service: a row also passes
+// when Java would read it as it is expected.
+func DiffAsJava(t *schema.Table, expected, found Image) (*Difference, error) {
+	return diff(t, expected, found, func(c schema.Column, expected, found any) bool {
+		return equalIn(c, expected, found) || Equal(expected, AsJavaReads(c.JDBCType, found))
+	})
+}
+
+// equalIn compares values of one column; a year may be a number or a date.
+func equalIn(c schema.Column, a, b any) bool {
+	if baseType(c.DatabaseType) == "year" {
+		a, b = yearValue(a), yearValue(b)
+	}
+	return Equal(a, b)
+}
+
+// equality compares an expected value of a column with the one found.
+type equality func(c schema.Column, expected, found any) bool
+
+func diff(t *schema.Table, expected, found Image, equal equality) (*Difference, error) {
 	byKey := make(map[string]Row, len(found.Rows))
 	for _, row := range found.Rows {
 		key, err := row.Key(t)
@@ -49,7 +72,7 @@ func Diff(t *schema.Table, expected, found Image) (*Difference, error) {
 			return &Difference{Table: t.FullName(), Key: keyName(key), Expected: "a row", Found: "none"}, nil
 		}
 		delete(byKey, id)
-		if d := diffRow(t.FullName(), keyName(key), want, got); d != nil {
+		if d := diffRow(t, keyName(key), want, got, equal); d != nil {
 			return d, nil
 		}
 	}
@@ -82,21 +105,21 @@ func Changed(t *schema.Table, before, after Image) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if now, ok := byKey[identity(key)]; !ok || diffRow("", "", row, now) != nil {
+		if now, ok := byKey[identity(key)]; !ok || diffRow(t, "", row, now, equalIn) != nil {
 			n++
 		}
 	}
 	return n, nil
 }
 
-func diffRow(table, key string, want, got Row) *Difference {
+func diffRow(t *schema.Table, key string, want, got Row, equal equality) *Difference {
 	for _, w := range want {
 		g, ok := got.Field(w.Name)
 		if !ok {
-			return &Difference{Table: table, Key: key, Column: w.Name, Expected: show(w.Value), Found: "no such column"}
+			return &Difference{Table: t.FullName(), Key: key, Column: w.Name, Expected: show(w.Value), Found: "no such column"}
 		}
-		if !Equal(w.Value, g.Value) {
-			return &Difference{Table: table, Key: key, Column: w.Name, Expected: show(w.Value), Found: show(g.Value)}
+		if c, _ := t.Column(w.Name); !equal(c, w.Value, g.Value) {
+			return &Difference{Table: t.FullName(), Key: key, Column: w.Name, Expected: show(w.Value), Found: show(g.Value)}
 		}
 	}
 	return nil

@@ -84,7 +84,8 @@ func (l *Locks) rowKeys(t *schema.Table, row Row) ([]string, error) {
 	key = javaOrder(key)
 	exact, folded := make([]string, len(key)), make([]string, len(key))
 	for i, f := range key {
-		value := f.Value
+		c, _ := t.Column(f.Name)
+		value := asJavaLocks(c, f.Value)
 		if instant, ok := value.(Instant); ok {
 			value = instant.in(l.Zone)
 		}
@@ -93,7 +94,7 @@ func (l *Locks) rowKeys(t *schema.Table, row Row) ([]string, error) {
 			return nil, fmt.Errorf("table %s: the primary key %s = %q contains ',' or ';', which separate lock keys: AT cannot lock this row", t.Name, f.Name, text)
 		}
 		exact[i], folded[i] = text, text
-		if c, _ := t.Column(f.Name); c.CaseInsensitive {
+		if c.CaseInsensitive {
 			folded[i] = strings.TrimRight(strings.ToLower(text), " ")
 		}
 	}
@@ -105,6 +106,16 @@ func (l *Locks) rowKeys(t *schema.Table, row Row) ([]string, error) {
 		return []string{text, other}, nil
 	}
 	return []string{text}, nil
+}
+
+// asJavaLocks is a key as Java reads it in MySQL where that is not the value:
+// all numbers of a TINYINT(1) but zero, say, are one key for it.
+func asJavaLocks(c schema.Column, v any) any {
+	switch baseType(c.DatabaseType) {
+	case "tinyint", "float":
+		return AsJavaReads(c.JDBCType, v)
+	}
+	return v
 }
 
 // KeyText is an image value as Java's String.valueOf writes it. Bytes are the

@@ -79,12 +79,26 @@ func WhereKeys(d schema.Dialect, t *schema.Table, keys [][]any, first int) (stri
 				b.WriteString(" AND ")
 			}
 			c, _ := t.Column(name)
-			args = append(args, Arg(d, c, key[j]))
+			args = append(args, keyArg(d, c, key[j]))
 			b.WriteString(d.Quote(name) + " = " + keyPlaceholder(d, c, first+len(args)-1))
 		}
 		b.WriteByte(')')
 	}
 	return b.String(), args
+}
+
+// keyArg makes a number of a BIT key, which MySQL compares with one: it takes
+// bytes for the text of a number.
+func keyArg(d schema.Dialect, c schema.Column, v any) any {
+	b, ok := v.([]byte)
+	if !ok || d != schema.MySQL || baseType(c.DatabaseType) != "bit" || len(b) > 8 {
+		return Arg(d, c, v)
+	}
+	var n uint64
+	for _, digit := range b {
+		n = n<<8 | uint64(digit)
+	}
+	return n
 }
 
 // keyPlaceholder makes MySQL compare a decimal key as a decimal; a plain text

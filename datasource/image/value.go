@@ -190,6 +190,43 @@ func yearOf(c schema.Column, s string) string {
 	return s
 }
 
+// yearValue is the Year that a number or a date of a YEAR column stands for.
+func yearValue(v any) any {
+	switch v := v.(type) {
+	case int32:
+		return Year(v)
+	case Date:
+		if n, err := strconv.ParseInt(string(v[:min(len(v), 4)]), 10, 16); err == nil {
+			return Year(n)
+		}
+	}
+	return v
+}
+
+// floatDigits is how many digits of a FLOAT MySQL sends where it sends text.
+const floatDigits = 6
+
+// AsJavaReads is what MySQL Connector/J with its default settings makes of a
+// value of MySQL: a TINYINT(1) is a boolean, a FLOAT has six digits, a TIME no
+// fraction.
+func AsJavaReads(jdbcType int, v any) any {
+	switch v := v.(type) {
+	case int32:
+		if jdbcType == schema.JDBCBit {
+			return v > 0 || v == -1
+		}
+	case float32:
+		f, err := strconv.ParseFloat(strconv.FormatFloat(float64(v), 'g', floatDigits, 32), 32)
+		if err == nil {
+			return float32(f)
+		}
+	case Time:
+		whole, _, _ := strings.Cut(string(v), ".")
+		return Time(whole)
+	}
+	return v
+}
+
 // Equal compares two image values by what they mean: 9.90 is 9.9, true is 1,
 // ".500" of a second is ".5". Bytes never equal text.
 func Equal(a, b any) bool {

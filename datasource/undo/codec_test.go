@@ -3,7 +3,13 @@ package undo
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/qiao-tx/qiao/datasource/image"
+	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 )
 
@@ -23,28 +30,82 @@ func TestJavaRecordsComeBack(t *testing.T) {
 		t.Run(row.File+"/"+row.Scenario, func(t *testing.T) {
 			if row.Status != 0 {
 				require.Equal(t, EmptyContent, string(row.Content))
-				_, err := Codec{}.Decode(row.Context, row.Content)
+				_, err := Codec{}.Decode(row.Content)
 				require.ErrorIs(t, err, ErrUndecodable, "a defence row has nothing to undo")
 				return
 			}
-			record, err := Codec{}.Decode(row.Context, row.Content)
+			record, err := Codec{}.Decode(row.Content)
 			require.NoError(t, err)
 			require.NotEmpty(t, record.Entries)
 			again, err := Codec{}.Encode(record)
 			require.NoError(t, err)
-			plain, err := unpack(row.Context, row.Content)
-			require.NoError(t, err)
-			require.Equal(t, generic(t, plain), generic(t, again))
+			require.Equal(t, generic(t, row.Content), generic(t, again))
 
-			second, err := Codec{}.Decode(Context, again)
+			second, err := Codec{}.Decode(again)
 			require.NoError(t, err)
 			require.Equal(t, record, second)
 		})
 	}
 }
 
-// generic is JSON with its numbers as text.
+// capturedColumn is a record that Java wrote for a type of column.
+type capturedColumn struct {
+	Column string `json:"column"`
+	Zone   string `json:"zone"`
+	Record string `json:"rollback_info"`
+}
+
+func capturedColumns(t testing.TB) (all []capturedColumn) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "undo-columns.jsonl"))
+	require.NoError(t, err)
+	for line := range strings.Lines(string(data)) {
+		var c capturedColumn
+		require.NoError(t, json.Unmarshal([]byte(line), &c))
+		all = append(all, c)
+	}
+	require.Len(t, all, 49)
+	return all
+}
+
+// Every type of column is written as Java writes it.
+func TestJavaRecordsOfEveryColumnComeBack(t *testing.T) {
+	for _, c := range capturedColumns(t) {
+		t.Run(c.Column, func(t *testing.T) {
+			zone, err := time.LoadLocation(c.Zone)
+			require.NoError(t, err)
+			codec := Codec{Zone: zone}
+			record, err := codec.Decode([]byte(c.Record))
+			require.NoError(t, err)
+			again, err := codec.Encode(record)
+			require.NoError(t, err)
+			require.Equal(t, generic(t, []byte(c.Record)), generic(t, again))
+			// What a Go service would write instead, it reads as the same.
+			forJava, err := Codec{Zone: zone, Dialect: schema.MySQL}.Encode(record)
+			require.NoError(t, err)
+			back, err := codec.Decode(forJava)
+			require.NoError(t, err)
+			for i, e := range back.Entries {
+				for j, row := range append(slices.Clone(e.Before.Rows), e.After.Rows...) {
+					want := append(slices.Clone(record.Entries[i].Before.Rows), record.Entries[i].After.Rows...)[j]
+					for k := range row {
+						require.True(t, image.Equal(want[k].Value, row[k].Value), "%v came back as %v", want[k].Value, row[k].Value)
+					}
+				}
+			}
+		})
+	}
+}
+
+var exponent = regexp.MustCompile(`[0-9.]+[eE][+-]?[0-9]+\b`)
+
+// generic is JSON with its numbers as text, each exponent in Go's spelling.
 func generic(t *testing.T, data []byte) any {
+	data = exponent.ReplaceAllFunc(data, func(number []byte) []byte {
+		f, err := strconv.ParseFloat(string(number), 64)
+		require.NoError(t, err)
+		return strconv.AppendFloat(nil, f, 'e', -1, 64)
+	})
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	var v any
@@ -57,7 +118,7 @@ func TestJavaValuesAreTyped(t *testing.T) {
 		if row.Scenario != "insert" {
 			continue
 		}
-		record, err := Codec{}.Decode(row.Context, row.Content)
+		record, err := Codec{}.Decode(row.Content)
 		require.NoError(t, err)
 		require.Equal(t, sqlparse.Insert, record.Entries[0].Kind)
 		got := map[string]any{}
@@ -77,13 +138,13 @@ func TestJavaValuesAreTyped(t *testing.T) {
 
 func TestOldClassNamesDecode(t *testing.T) {
 	for _, row := range capturedRows(t) {
-		if row.Status != 0 || !strings.Contains(row.Context, "NONE") {
+		if row.Status != 0 {
 			continue
 		}
-		want, err := Codec{}.Decode(row.Context, row.Content)
+		want, err := Codec{}.Decode(row.Content)
 		require.NoError(t, err)
 		old := bytes.ReplaceAll(row.Content, []byte("org.apache.seata."), []byte("io.seata."))
-		got, err := Codec{}.Decode(row.Context, old)
+		got, err := Codec{}.Decode(old)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
@@ -99,6 +160,22 @@ func TestMomentsAreInTheZoneOfJava(t *testing.T) {
 	v, err := c.decodeValue(raw)
 	require.NoError(t, err)
 	assert.Equal(t, image.DateTime("2024-05-06 15:08:09.123456"), v)
+}
+
+// Java's dates before 1900 know the zone's standard time only: captured from
+// java.sql.Date in both zones.
+func TestOldDatesAreInTheStandardTimeOfJava(t *testing.T) {
+	for zone, ms := range map[string]int64{"Asia/Shanghai": -12212582400000, "Europe/Paris": -12212557200000} {
+		location, err := time.LoadLocation(zone)
+		require.NoError(t, err)
+		c := Codec{Zone: location}
+		raw, err := c.encodeValue(91, image.Date("1583-01-01"))
+		require.NoError(t, err)
+		assert.Equal(t, fmt.Sprintf(`["java.sql.Date",%d]`, ms), string(raw))
+		v, err := c.decodeValue(raw)
+		require.NoError(t, err)
+		assert.Equal(t, image.Date("1583-01-01"), v)
+	}
 }
 
 func TestValuesOnTheWire(t *testing.T) {
@@ -185,34 +262,126 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 			{"@class":"org.apache.seata.rm.datasource.sql.struct.Row","fields":["java.util.ArrayList",[
 			{"@class":"org.apache.seata.rm.datasource.sql.struct.Field","name":"c","keyType":"NULL","type":4,"value":`+v+`}]]}]]}}]]}`, 1)
 	}
-	_, err := Codec{}.Decode(Context, []byte(value("1")))
+	_, err := Codec{}.Decode([]byte(value("1")))
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
-		context, content string
-		want             error
+		content string
+		want    error
 	}{
-		"kryo":              {"serializer=kryo&compressorType=NONE", good, ErrForeign},
-		"other compressor":  {"serializer=jackson&compressorType=BZIP2", good, ErrForeign},
-		"split":             {Context + "&subId=1,2", good, ErrForeign},
-		"empty":             {Context, "", ErrUndecodable},
-		"cut":               {Context, good[:40], ErrUndecodable},
-		"two records":       {Context, good + good, ErrUndecodable},
-		"broken UTF-8":      {Context, strings.Replace(good, `"x"`, "\"\xff\"", 1), ErrUndecodable},
-		"other class":       {Context, strings.Replace(good, "BranchUndoLog", "Other", 1), ErrUndecodable},
-		"other list":        {Context, strings.Replace(good, "ArrayList", "Other", 1), ErrUndecodable},
-		"no ZIP":            {"serializer=jackson&compressorType=ZIP", good, ErrUndecodable},
-		"cut ZIP":           {"serializer=jackson&compressorType=ZIP", "PK\x03\x04" + strings.Repeat("\xff", 40), ErrUndecodable},
-		"unknown value":     {Context, value(`["java.util.Locale","x"]`), ErrForeign},
-		"object value":      {Context, value(`{}`), ErrUndecodable},
-		"value of one part": {Context, value(`["java.lang.Long"]`), ErrUndecodable},
-		"long out of range": {Context, value(`["java.lang.Long",9223372036854775808]`), ErrUndecodable},
-		"bytes not base64":  {Context, value(`["[B","?"]`), ErrUndecodable},
-		"unknown statement": {Context, strings.Replace(value("1"), "INSERT", "REPLACE", 1), ErrUndecodable},
-		"rows misplaced":    {Context, strings.Replace(value("1"), "INSERT", "DELETE", 1), ErrUndecodable},
+		"empty":             {"", ErrUndecodable},
+		"cut":               {good[:40], ErrUndecodable},
+		"two records":       {good + good, ErrUndecodable},
+		"broken UTF-8":      {strings.Replace(good, `"x"`, "\"\xff\"", 1), ErrUndecodable},
+		"other class":       {strings.Replace(good, "BranchUndoLog", "Other", 1), ErrUndecodable},
+		"other list":        {strings.Replace(good, "ArrayList", "Other", 1), ErrUndecodable},
+		"unknown value":     {value(`["java.util.Locale","x"]`), ErrForeign},
+		"object value":      {value(`{}`), ErrUndecodable},
+		"value of one part": {value(`["java.lang.Long"]`), ErrUndecodable},
+		"long out of range": {value(`["java.lang.Long",9223372036854775808]`), ErrUndecodable},
+		"bytes not base64":  {value(`["[B","?"]`), ErrUndecodable},
+		"unknown statement": {strings.Replace(value("1"), "INSERT", "REPLACE", 1), ErrUndecodable},
+		"rows misplaced":    {strings.Replace(value("1"), "INSERT", "DELETE", 1), ErrUndecodable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Codec{}.Decode(c.context, []byte(c.content))
+			_, err := Codec{}.Decode([]byte(c.content))
 			require.ErrorIs(t, err, c.want)
 		})
 	}
+}
+
+func TestContext(t *testing.T) {
+	for text, want := range map[string]Context{
+		"serializer=jackson&compressorType=NONE&map=16777216":                              {Java: true},
+		"serializer=jackson&compressorType=ZIP&map=1":                                      {Java: true, Compressor: "ZIP"},
+		"map=4194304&serializer=jackson&compressorType=NONE&subId=-8,2612341069705662466,": {Java: true, Parts: []int64{-8, 2612341069705662466}},
+		"serializer=kryo&compressorType=NONE":                                              {Java: true, Serializer: "kryo"},
+		"":                                                                                 {Java: true},
+		Context{}.String():                                                                 {},
+		Context{Compressor: "GZIP", Parts: []int64{1, 2}}.String():                         {Compressor: "GZIP", Parts: []int64{1, 2}},
+	} {
+		got, err := ParseContext(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+		require.Equal(t, want.Serializer != "", got.Readable() != nil, text)
+	}
+	require.ErrorIs(t, Context{Serializer: "kryo"}.Readable(), ErrForeign)
+	require.ErrorContains(t, Context{Serializer: "kryo"}.Readable(), "client.undo.logSerialization=jackson")
+	for _, text := range []string{"branchId=17", "serializer=jackson&subId=1,x", "subId="} {
+		_, err := ParseContext(text)
+		require.ErrorIs(t, err, ErrUndecodable, text)
+	}
+}
+
+// Java restores from the type beside a value of a before image, and compares an
+// after image with what its driver reads: neither may lose the value.
+func TestValuesForJava(t *testing.T) {
+	c := Codec{Dialect: schema.MySQL}
+	for _, v := range []struct {
+		name          string
+		typ           int
+		v             any
+		before, after string
+	}{
+		{"a boolean", schema.JDBCBit, true, `-6 1`, `-7 true`},
+		{"a number in a boolean", schema.JDBCBit, int32(-7), `-6 -7`, `-7 false -7`},
+		{"a large unsigned", schema.JDBCInteger, int64(4294967295), `-5 ["java.lang.Long",4294967295]`, `4 ["java.lang.Long",4294967295]`},
+		{"the largest unsigned", schema.JDBCBigInt, uint64(math.MaxUint64), `3 ["java.math.BigInteger",18446744073709551615]`, `-5 ["java.math.BigInteger",18446744073709551615]`},
+		{"an unsigned", schema.JDBCBigInt, uint64(7), `-5 ["java.math.BigInteger",7]`, `-5 ["java.math.BigInteger",7]`},
+		{"a float of eight digits", schema.JDBCReal, float32(16777217), `8 ["java.lang.Float",1.6777216e+07]`, `7 ["java.lang.Float",1.67772e+07] ["java.lang.Float",1.6777216e+07]`},
+		{"a year", schema.JDBCDate, image.Year(2024), `5 2024`, `91 ["java.sql.Date",1704067200000]`},
+		{"a date", schema.JDBCDate, image.Date("2024-01-01"), `91 ["java.sql.Date",1704067200000]`, `91 ["java.sql.Date",1704067200000]`},
+		{"no date", schema.JDBCDate, image.Date("0000-00-00"), `12 "0000-00-00"`, `91 "0000-00-00"`},
+		{"a time", schema.JDBCTime, image.Time("13:14:15"), `92 ["java.sql.Time","13:14:15"]`, `92 ["java.sql.Time","13:14:15"]`},
+		{"a fine time", schema.JDBCTime, image.Time("13:14:15.123456"), `12 "13:14:15.123456"`, `92 ["java.util.Date",47655123] "13:14:15.123456"`},
+		{"a duration", schema.JDBCTime, image.Time("-25:00:01"), `12 "-25:00:01"`, `92 "-25:00:01"`},
+		{"a moment", schema.JDBCTimestamp, image.DateTime("2024-01-01 00:00:00"), `93 ["java.time.LocalDateTime",1704067200000]`, `93 ["java.time.LocalDateTime",1704067200000]`},
+		{"a fine moment", schema.JDBCTimestamp, image.Timestamp("2024-01-01 00:00:00.5"), `12 "2024-01-01 00:00:00.5"`, `93 ["java.sql.Timestamp",1704067200500]`},
+		{"text", schema.JDBCVarChar, "x", `12 "x"`, `12 "x"`},
+		{"null", schema.JDBCBit, nil, `-7 null`, `-7 null`},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			f := image.Field{Name: "c", Type: v.typ, Value: v.v}
+			var before, after wireField
+			before.Type, after.Type = f.Type, f.Type
+			require.NoError(t, c.beforeField(f, &before))
+			require.NoError(t, c.afterField(f, &after))
+			assert.Equal(t, v.before, fmt.Sprintf("%d %s", before.Type, before.Value))
+			assert.Equal(t, v.after, strings.TrimSpace(fmt.Sprintf("%d %s %s", after.Type, after.Value, after.Exact)))
+
+			table := &schema.Table{Name: "t", PrimaryKey: []string{"id"}, Columns: []schema.Column{{Name: "id"}, {Name: "c", JDBCType: v.typ}}}
+			if _, ok := v.v.(image.Year); ok {
+				table.Columns[1].DatabaseType = "year"
+			}
+			img := image.Image{Table: "t", Rows: []image.Row{{{Name: "id", Type: 4, Key: true, Value: int32(1)}, f}}}
+			content, err := c.Encode(Record{Entries: []Entry{{Kind: sqlparse.Update, Table: "t", Before: img, After: img}}})
+			require.NoError(t, err)
+			record, err := c.Decode(content)
+			require.NoError(t, err)
+			for _, back := range []image.Image{record.Entries[0].Before, record.Entries[0].After} {
+				difference, err := image.Diff(table, back, img)
+				require.NoError(t, err)
+				require.Nil(t, difference)
+			}
+		})
+	}
+	key := image.Field{Name: "id", Type: schema.JDBCInteger, Key: true, Value: int64(4294967295)}
+	w := wireField{Type: key.Type}
+	require.NoError(t, c.beforeField(key, &w))
+	assert.Equal(t, schema.JDBCInteger, w.Type, "Java finds the row by it")
+}
+
+func TestClassNamesOfOldJava(t *testing.T) {
+	img := image.Image{Table: "t", Rows: []image.Row{{{Name: "id", Type: 4, Key: true, Value: int32(1)}}}}
+	r := Record{XID: "x", BranchID: 1, Entries: []Entry{{Kind: sqlparse.Delete, Table: "t", Before: img, After: image.Image{Table: "t"}}}}
+	content, err := Codec{Package: IOPackage}.Encode(r)
+	require.NoError(t, err)
+	assert.NotContains(t, string(content), "org.apache")
+	assert.Equal(t, 6, strings.Count(string(content), `"@class":"io.seata.rm.datasource.`))
+	back, err := Codec{}.Decode(content)
+	require.NoError(t, err)
+	assert.Equal(t, r, back)
+
+	raw, err := Codec{Package: IOPackage}.encodeValue(93, image.Timestamp("2024-01-01 00:00:00"))
+	require.NoError(t, err)
+	assert.Equal(t, `["java.sql.Timestamp",[1704067200000,0]]`, string(raw), "Seata 1.4 reads a number as NULL")
 }

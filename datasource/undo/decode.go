@@ -1,13 +1,8 @@
 package undo
 
 import (
-	"archive/zip"
-	"bytes"
-	"compress/flate"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -15,15 +10,11 @@ import (
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 )
 
-// Decode reads a record. context is the row's context column. The error is
-// ErrUndecodable or ErrForeign.
-func (c Codec) Decode(context string, content []byte) (Record, error) {
+// Decode reads a record, joined and decompressed. The error is ErrUndecodable
+// or ErrForeign.
+func (c Codec) Decode(content []byte) (Record, error) {
 	if len(content) > MaxSize {
 		return Record{}, undecodable("%d bytes, at most %d are read", len(content), MaxSize)
-	}
-	content, err := unpack(context, content)
-	if err != nil {
-		return Record{}, err
 	}
 	if !utf8.Valid(content) {
 		return Record{}, undecodable("it is not UTF-8")
@@ -32,7 +23,7 @@ func (c Codec) Decode(context string, content []byte) (Record, error) {
 	if err := json.Unmarshal(content, &w); err != nil {
 		return Record{}, undecodable("%v", err)
 	}
-	if err := wantClass(w.Class, "undo.BranchUndoLog"); err != nil {
+	if err := wantClass(w.Class, classLog); err != nil {
 		return Record{}, err
 	}
 	r := Record{XID: w.XID, BranchID: w.BranchID}
@@ -46,63 +37,11 @@ func (c Codec) Decode(context string, content []byte) (Record, error) {
 	return r, nil
 }
 
-// unpack undoes the compression that the context names.
-func unpack(context string, content []byte) ([]byte, error) {
-	compressor := "NONE"
-	for pair := range strings.SplitSeq(context, "&") {
-		key, value, _ := strings.Cut(pair, "=")
-		switch key {
-		case "serializer":
-			if value != "jackson" {
-				return nil, fmt.Errorf("%w: serializer %q", ErrForeign, value)
-			}
-		case "compressorType":
-			compressor = value
-		case "subId":
-			return nil, fmt.Errorf("%w: split over several rows (%s)", ErrForeign, pair)
-		}
-	}
-	switch compressor {
-	case "NONE":
-		return content, nil
-	case "ZIP":
-		return unzip(content)
-	}
-	return nil, fmt.Errorf("%w: compressor %q", ErrForeign, compressor)
-}
-
-// localHeaderLen is the fixed part of a ZIP entry's local header.
-const localHeaderLen = 30
-
-// unzip inflates the first entry of a ZIP stream. Java's has no central
-// directory, which archive/zip insists on.
-func unzip(content []byte) ([]byte, error) {
-	if len(content) < localHeaderLen || !bytes.HasPrefix(content, []byte("PK\x03\x04")) {
-		return nil, undecodable("no ZIP header")
-	}
-	if method := binary.LittleEndian.Uint16(content[8:]); method != zip.Deflate {
-		return nil, undecodable("ZIP method %d", method)
-	}
-	start := localHeaderLen + int(binary.LittleEndian.Uint16(content[26:])) + int(binary.LittleEndian.Uint16(content[28:]))
-	if start > len(content) {
-		return nil, undecodable("the ZIP header reaches beyond the end")
-	}
-	inflated, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(content[start:])), MaxSize+1))
-	if err != nil {
-		return nil, undecodable("ZIP: %v", err)
-	}
-	if len(inflated) > MaxSize {
-		return nil, undecodable("more than %d bytes decompressed", MaxSize)
-	}
-	return inflated, nil
-}
-
-// wantClass compares the end of a class name: the packages were called
-// io.seata before 2.0 and org.apache.seata after.
+// wantClass takes the class in either of Java's packages.
 func wantClass(class string, names ...string) error {
 	for _, name := range names {
-		for _, prefix := range []string{"org.apache.seata.rm.datasource.", "io.seata.rm.datasource."} {
-			if class == prefix+name {
+		for _, javaPackage := range []string{ApachePackage, IOPackage} {
+			if class == javaPackage+classPath+name {
 				return nil
 			}
 		}
@@ -111,7 +50,7 @@ func wantClass(class string, names ...string) error {
 }
 
 func (c Codec) entry(s wireStatement) (Entry, error) {
-	if err := wantClass(s.Class, "undo.SQLUndoLog"); err != nil {
+	if err := wantClass(s.Class, classSQL); err != nil {
 		return Entry{}, err
 	}
 	kind, ok := kinds[s.SQLType]
@@ -134,20 +73,24 @@ func (c Codec) entry(s wireStatement) (Entry, error) {
 }
 
 func (c Codec) image(w wireImage) (image.Image, error) {
-	if err := wantClass(w.Class, "sql.struct.TableRecords", "sql.struct.TableRecords$EmptyTableRecords"); err != nil {
+	if err := wantClass(w.Class, classRows, classEmpty); err != nil {
 		return image.Image{}, err
 	}
 	img := image.Image{Table: w.Table}
 	for _, wr := range w.Rows.items() {
-		if err := wantClass(wr.Class, "sql.struct.Row"); err != nil {
+		if err := wantClass(wr.Class, classRow); err != nil {
 			return image.Image{}, err
 		}
 		row := make(image.Row, len(wr.Fields.items()))
 		for i, wf := range wr.Fields.items() {
-			if err := wantClass(wf.Class, "sql.struct.Field"); err != nil {
+			if err := wantClass(wf.Class, classField); err != nil {
 				return image.Image{}, err
 			}
-			v, err := c.decodeValue(wf.Value)
+			value := wf.Value
+			if len(wf.Exact) > 0 {
+				value = wf.Exact
+			}
+			v, err := c.decodeValue(value)
 			if err != nil {
 				return image.Image{}, fmt.Errorf("column %s: %w", wf.Name, err)
 			}

@@ -8,13 +8,12 @@ import (
 	"github.com/qiao-tx/qiao/datasource/image"
 )
 
-// Encode writes a record. Its row's context column must be Context. The error
-// is ErrUnwritable.
+// Encode writes a record. The error is ErrUnwritable.
 func (c Codec) Encode(r Record) ([]byte, error) {
-	w := wireRecord{Class: classPrefix + "undo.BranchUndoLog", XID: r.XID, BranchID: r.BranchID}
+	w := wireRecord{Class: c.class(classLog), XID: r.XID, BranchID: r.BranchID}
 	var statements []wireStatement
 	for _, e := range r.Entries {
-		s := wireStatement{Class: classPrefix + "undo.SQLUndoLog", Table: e.Table}
+		s := wireStatement{Class: c.class(classSQL), Table: e.Table}
 		for name, kind := range kinds {
 			if kind == e.Kind {
 				s.SQLType = name
@@ -24,10 +23,10 @@ func (c Codec) Encode(r Record) ([]byte, error) {
 			return nil, fmt.Errorf("%w: kind %d of table %s", ErrUnwritable, e.Kind, e.Table)
 		}
 		var err error
-		if s.Before, err = c.wireImage(e.Before); err != nil {
+		if s.Before, err = c.wireImage(e.Before, c.beforeField); err != nil {
 			return nil, err
 		}
-		if s.After, err = c.wireImage(e.After); err != nil {
+		if s.After, err = c.wireImage(e.After, c.afterField); err != nil {
 			return nil, err
 		}
 		statements = append(statements, s)
@@ -43,25 +42,30 @@ func (c Codec) Encode(r Record) ([]byte, error) {
 	return content, nil
 }
 
-func (c Codec) wireImage(img image.Image) (wireImage, error) {
-	w := wireImage{Class: classPrefix + "sql.struct.TableRecords", Table: img.Table}
+func (c Codec) class(name string) string {
+	if c.Package == "" {
+		return ApachePackage + classPath + name
+	}
+	return c.Package + classPath + name
+}
+
+func (c Codec) wireImage(img image.Image, write func(image.Field, *wireField) error) (wireImage, error) {
+	w := wireImage{Class: c.class(classRows), Table: img.Table}
 	if len(img.Rows) == 0 {
-		w.Class = classEmpty
+		w.Class = c.class(classEmpty)
 	}
 	var rows []wireRow
 	for _, row := range img.Rows {
-		wr := wireRow{Class: classPrefix + "sql.struct.Row"}
-		var fields []wireField
-		for _, f := range row {
-			value, err := c.encodeValue(f.Type, f.Value)
-			if err != nil {
+		wr := wireRow{Class: c.class(classRow)}
+		fields := make([]wireField, len(row))
+		for i, f := range row {
+			fields[i] = wireField{Class: c.class(classField), Name: f.Name, KeyType: keyNone, Type: f.Type}
+			if f.Key {
+				fields[i].KeyType = keyPrimary
+			}
+			if err := write(f, &fields[i]); err != nil {
 				return w, fmt.Errorf("%w: table %s, column %s: %w", ErrUnwritable, img.Table, f.Name, err)
 			}
-			wf := wireField{Class: classPrefix + "sql.struct.Field", Name: f.Name, KeyType: keyNone, Type: f.Type, Value: value}
-			if f.Key {
-				wf.KeyType = keyPrimary
-			}
-			fields = append(fields, wf)
 		}
 		wr.Fields = listOf(fields)
 		rows = append(rows, wr)

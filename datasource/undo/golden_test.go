@@ -7,12 +7,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/qiao-tx/qiao/protocol/compress"
 )
 
-// captured is one row of undo_log as Java Seata 2.5.0 wrote it.
+// captured is one row of undo_log as Java Seata 2.5.0 wrote it, decompressed.
 type captured struct {
 	File, Scenario, Context string
 	Status                  int
@@ -41,6 +44,11 @@ func capturedRows(t testing.TB) []captured {
 			for _, u := range line.UndoLog {
 				content, err := hex.DecodeString(u.Hex)
 				require.NoError(t, err)
+				if strings.Contains(u.Context, "compressorType=ZIP") {
+					var p compress.Pool
+					content, err = p.Expand(nil, compress.Zip, content, MaxSize)
+					require.NoError(t, err)
+				}
 				rows = append(rows, captured{name, line.Scenario, u.Context, u.Status, content})
 			}
 		}

@@ -59,7 +59,7 @@ type (
 func (c Codec) encodePostgres(v any) (json.RawMessage, error) {
 	switch v := v.(type) {
 	case image.Instant:
-		return Codec{}.encodeMoment(classTimestamp, string(v)) // Java's Timestamp is a moment, whatever the zone
+		return Codec{Package: c.Package}.encodeMoment(classTimestamp, string(v)) // Java's Timestamp is a moment, whatever the zone
 	case image.UUID:
 		return typed(classUUID, string(v))
 	case image.Object:
@@ -202,7 +202,7 @@ func (c Codec) encodeArray(a image.Array) (json.RawMessage, error) {
 		}
 	}
 	class := "[L" + of.class + ";"
-	w := wireArray{Class: classPrefix + arrayClass, BaseType: of.jdbc, BaseName: a.Elements}
+	w := wireArray{Class: c.class(arrayClass), BaseType: of.jdbc, BaseName: a.Elements}
 	var err error
 	if w.Elements, err = typed(class, outer); err != nil {
 		return nil, err

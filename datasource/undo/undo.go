@@ -1,10 +1,11 @@
 // Package undo writes images down so that a rollback can undo a branch, in the
 // form that Java Seata's Jackson parser writes and reads.
 //
-// Job: undo records to and from their stored bytes; the statements that put
-// rows back.
-// Owner: datasource/at stores the bytes in undo_log and runs the statements.
-// It must not know: connections, the coordinator, when an undo is allowed.
+// Job: undo records to and from JSON, and what undo_log says beside them; the
+// statements that put rows back.
+// Owner: datasource/at packs and stores the JSON and runs the statements.
+// It must not know: connections, compression, the coordinator, when an undo is
+// allowed.
 package undo
 
 import (
@@ -15,24 +16,20 @@ import (
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 )
 
-// Context is what undo_log's context column says of the records we write.
-const Context = "serializer=jackson&compressorType=NONE"
-
 // EmptyContent is the content of a defence row, which has nothing to undo.
 const EmptyContent = "{}"
 
-// MaxSize bounds a record, stored or decompressed, in bytes. MySQL's largest
-// packet is 1 GiB; Java takes at most 0.8 of it.
+// MaxSize bounds a record, stored or decompressed, in bytes.
 const MaxSize = 256 << 20
 
 var (
 	// ErrUndecodable: the record's bytes are damaged or say something that is
 	// no undo record. Retrying cannot help.
 	ErrUndecodable = errors.New("the undo record cannot be decoded")
-	// ErrForeign: the record is in a form of Java Seata that this package does
-	// not read (another serializer or compressor, or split over several rows).
-	// The Java resource manager that wrote it can undo it.
-	ErrForeign = errors.New("the undo record is in a form that only its Java writer reads")
+	// ErrForeign: the record is in a form of Java Seata that is not read here
+	// (another serializer or compressor, a class of value that MySQL's driver
+	// does not give). The Java resource manager that wrote it can undo it.
+	ErrForeign = errors.New("the undo record is in a form that only Java reads")
 	// ErrUnwritable: an image holds a value that the record cannot express.
 	ErrUnwritable = errors.New("the image cannot be written into an undo record")
 )

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/qiao-tx/qiao/datasource/image"
+	"github.com/qiao-tx/qiao/datasource/schema"
 )
 
 // Codec reads and writes undo records.
@@ -20,6 +21,12 @@ type Codec struct {
 	// writes a date as a moment in its own zone. Nil is UTC. Without Java
 	// writers any constant zone does.
 	Zone *time.Location
+	// Dialect is that of the database; MySQL's values are written so that Java
+	// restores even what it loses of its own records.
+	Dialect schema.Dialect
+	// Package is Java's package in the names of classes that are written:
+	// ApachePackage, which "" means, or IOPackage. Both are read.
+	Package string
 }
 
 // Java classes of values.
@@ -36,6 +43,7 @@ const (
 	classBigInteger = "java.math.BigInteger"
 	classSQLDate    = "java.sql.Date"
 	classSQLTime    = "java.sql.Time"
+	classDate       = "java.util.Date"
 	classTimestamp  = "java.sql.Timestamp"
 	classDateTime   = "java.time.LocalDateTime"
 	classBytes      = "[B"
@@ -89,7 +97,7 @@ func (c Codec) encodeValue(jdbcType int, v any) (json.RawMessage, error) {
 	case image.Decimal:
 		return encodeDecimal(string(v))
 	case image.Time:
-		if t, err := time.Parse(time.TimeOnly, string(v)); err == nil && t.Format(time.TimeOnly) == string(v) {
+		if isTimeOfDay(string(v)) {
 			return typed(classSQLTime, string(v))
 		}
 		return marshal(string(v))
@@ -103,6 +111,13 @@ func (c Codec) encodeValue(jdbcType int, v any) (json.RawMessage, error) {
 		return c.encodeMoment(classTimestamp, string(v))
 	}
 	return c.encodePostgres(v)
+}
+
+// isTimeOfDay tells of a TIME that java.sql.Time can be: of one day, without a
+// fraction.
+func isTimeOfDay(s string) bool {
+	t, err := time.Parse(time.TimeOnly, s)
+	return err == nil && t.Format(time.TimeOnly) == s
 }
 
 func typed(class string, v any) (json.RawMessage, error) { return marshal([]any{class, v}) }
@@ -157,25 +172,63 @@ func (c Codec) encodeDate(s string) (json.RawMessage, error) {
 	if ms, endless := endlessMillis[s]; endless {
 		return typed(classSQLDate, ms)
 	}
-	t, err := time.ParseInLocation(dateLayout, s, c.zone())
-	if err != nil || t.Format(dateLayout) != s || beforeGregory(t) {
+	t, ok := c.date(s)
+	if !ok {
 		return marshal(s)
 	}
 	return typed(classSQLDate, t.UnixMilli())
 }
 
+// encodeMoment writes whole milliseconds as a number; but a TIMESTAMP for old
+// Java, which reads such a number as NULL, always with its nanoseconds.
 func (c Codec) encodeMoment(class, s string) (json.RawMessage, error) {
 	if ms, endless := endlessMillis[s]; endless {
 		return typed(class, ms)
 	}
-	t, err := time.ParseInLocation(dateTimeLayout, s, c.zone())
-	if err != nil || t.Format(dateTimeLayout) != s || beforeGregory(t) {
+	t, ok := c.moment(s)
+	old := class == classTimestamp && c.Package == IOPackage
+	switch {
+	case !ok:
 		return marshal(s)
-	}
-	if t.Nanosecond()%int(time.Millisecond) == 0 {
+	case t.Nanosecond()%int(time.Millisecond) == 0 && !old:
 		return typed(class, t.UnixMilli())
 	}
 	return typed(class, []int64{t.UnixMilli(), int64(t.Nanosecond())})
+}
+
+// date is the moment at which Java's date begins; not ok for one that Java's
+// calendar does not have.
+func (c Codec) date(s string) (t time.Time, ok bool) {
+	t, ok = parse(dateLayout, s, c.zone())
+	if !ok {
+		return t, false
+	}
+	return parse(dateLayout, s, c.dateZone(t))
+}
+
+// moment is a DATETIME in Java's zone; not ok for one that its clocks skip.
+func (c Codec) moment(s string) (t time.Time, ok bool) { return parse(dateTimeLayout, s, c.zone()) }
+
+func parse(layout, s string, zone *time.Location) (t time.Time, ok bool) {
+	t, err := time.ParseInLocation(layout, s, zone)
+	return t, err == nil && t.Format(layout) == s && !beforeGregory(t)
+}
+
+// firstZoned is the year from which on java.sql's classes know a zone's history.
+const firstZoned = 1900
+
+// dateZone is the zone as java.sql.Date has it: before 1900, with the offset of
+// its standard time of today.
+func (c Codec) dateZone(t time.Time) *time.Location {
+	if t.UTC().Year() >= firstZoned {
+		return c.zone()
+	}
+	standard := time.Date(2024, time.January, 1, 0, 0, 0, 0, c.zone())
+	if standard.IsDST() {
+		standard = standard.AddDate(0, 6, 0)
+	}
+	name, offset := standard.Zone()
+	return time.FixedZone(name, offset)
 }
 
 // beforeGregory tells of dates that java.sql's classes take for Julian ones.
@@ -303,7 +356,7 @@ func (c Codec) decodeTemporal(class string, raw json.RawMessage) (any, error) {
 	}
 	switch class {
 	case classSQLDate:
-		return image.Date(sqlText(t, dateLayout)), nil
+		return image.Date(sqlText(t.In(c.dateZone(t)), dateLayout)), nil
 	case classTimestamp:
 		return image.Timestamp(sqlText(t, dateTimeLayout)), nil
 	}

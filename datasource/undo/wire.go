@@ -38,13 +38,27 @@ type (
 		KeyType string          `json:"keyType"`
 		Type    int             `json:"type"`
 		Value   json.RawMessage `json:"value"`
+		// Exact is ours: the value where Java's driver reads another. Java
+		// passes over it.
+		Exact json.RawMessage `json:"exact,omitempty"`
 	}
 )
 
+// Java's packages: Seata moved from the one to the other with version 2.1.0.
 const (
-	classPrefix = "org.apache.seata.rm.datasource."
-	classEmpty  = classPrefix + "sql.struct.TableRecords$EmptyTableRecords"
-	classList   = "java.util.ArrayList"
+	ApachePackage = "org.apache.seata"
+	IOPackage     = "io.seata"
+)
+
+const (
+	classPath  = ".rm.datasource."
+	classRow   = "sql.struct.Row"
+	classField = "sql.struct.Field"
+	classRows  = "sql.struct.TableRecords"
+	classEmpty = "sql.struct.TableRecords$EmptyTableRecords"
+	classLog   = "undo.BranchUndoLog"
+	classSQL   = "undo.SQLUndoLog"
+	classList  = "java.util.ArrayList"
 
 	keyPrimary = "PRIMARY_KEY"
 	keyNone    = "NULL"

@@ -20,6 +20,7 @@ import (
 
 	"github.com/qiao-tx/qiao/datasource"
 	"github.com/qiao-tx/qiao/internal/promtext"
+	"github.com/qiao-tx/qiao/internal/relay"
 	"github.com/qiao-tx/qiao/protocol"
 )
 
@@ -33,7 +34,7 @@ const (
 type bank struct {
 	t           *testing.T
 	dir         string
-	relay       *relay
+	relay       *relay.Relay
 	coordinator *process
 	tm          *process
 	debit       *process
@@ -54,7 +55,7 @@ type bank struct {
 func newBank(t *testing.T, dsn string) *bank {
 	t.Helper()
 	b := &bank{
-		t: t, dir: t.TempDir(), relay: newRelay(t), books: map[string]*sql.DB{},
+		t: t, dir: t.TempDir(), relay: relay.New(t), books: map[string]*sql.DB{},
 		web: &http.Client{Transport: oneShot()}, actions: map[string]func(){}, expected: map[int64]bool{},
 	}
 	reports := httptest.NewServer(http.HandlerFunc(b.reports))
@@ -64,7 +65,7 @@ func newBank(t *testing.T, dsn string) *bank {
 	b.debit = b.side("debit", "mysql", dsn)
 	b.credit = b.side("credit", "sqlite",
 		"file:"+filepath.Join(b.dir, "credit.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)")
-	b.tm = child(t, b.dir, roleTM, roleConfig{Name: "tm", Coordinator: b.relay.address(), Reports: b.reportsURL})
+	b.tm = child(t, b.dir, roleTM, roleConfig{Name: "tm", Coordinator: b.relay.Address(), Reports: b.reportsURL})
 	b.coordinator.start()
 	for _, p := range []*process{b.debit, b.credit, b.tm} {
 		p.start()
@@ -100,7 +101,7 @@ func (b *bank) side(name, driver, dsn string) *process {
 	require.NoError(b.t, err)
 	require.NoError(b.t, datasource.CreateUndoTable(b.t.Context(), db, dialect))
 	return child(b.t, b.dir, roleRM, roleConfig{
-		Name: name, Coordinator: b.relay.address(), Reports: b.reportsURL, Driver: driver, DSN: dsn,
+		Name: name, Coordinator: b.relay.Address(), Reports: b.reportsURL, Driver: driver, DSN: dsn,
 	})
 }
 

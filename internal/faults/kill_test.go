@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/qiao-tx/qiao/internal/relay"
 	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
 )
@@ -106,7 +107,7 @@ func asked(commit bool) string {
 // coordinator.
 func (b *bank) verify(t *testing.T, o order, answer told, want string) {
 	t.Helper()
-	x := cmp.Or(answer.XID, b.relay.lastBegun())
+	x := cmp.Or(answer.XID, b.relay.LastBegun())
 	require.Contains(t, statuses[want], b.status(x), "the transfer: %+v", answer)
 	if answer.Outcome != unknown {
 		require.Equal(t, want, answer.Outcome, "what was told, with %q", answer.Error)
@@ -145,7 +146,7 @@ func killsOfTM(commit bool) []kill {
 		at(beforeDecision, orphaned, rolledBack),
 		{
 			name: "TM after the decision is asked for", victim: tmOf, timeout: ample,
-			arm: func(b *bank, die func()) { b.relay.set(&trap{request, 1, true, die}) },
+			arm: func(b *bank, die func()) { b.relay.Set(relay.Trap{Message: request, Nth: 1, Fate: relay.Delivered, Act: die}) },
 		},
 		at(afterDecision, ample, ""),
 	}
@@ -194,15 +195,15 @@ func killsOfCoordinator(commit bool) []kill {
 	}
 	var steps []kill
 	for _, m := range messages {
-		for _, delivered := range []bool{false, true} {
+		for _, fate := range []relay.Fate{relay.Lost, relay.Delivered} {
 			timeout := ample
-			if m == protocol.TypeGlobalBeginResult || delivered && m == protocol.TypeGlobalBegin {
+			if m == protocol.TypeGlobalBeginResult || fate == relay.Delivered && m == protocol.TypeGlobalBegin {
 				timeout = 2 * orphaned // the client begins again, and nobody knows of the first
 			}
 			steps = append(steps, kill{
-				name:   fmt.Sprintf("coordinator %s %v", map[bool]string{false: "before", true: "just after"}[delivered], m),
+				name:   fmt.Sprintf("coordinator %s %v", map[relay.Fate]string{relay.Lost: "before", relay.Delivered: "just after"}[fate], m),
 				victim: coordinatorOf, timeout: timeout,
-				arm: func(b *bank, die func()) { b.relay.set(&trap{m, 1, delivered, die}) },
+				arm: func(b *bank, die func()) { b.relay.Set(relay.Trap{Message: m, Nth: 1, Fate: fate, Act: die}) },
 			})
 		}
 	}

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/qiao-tx/qiao/internal/relay"
 )
 
 // patience bounds every wait for something that must happen.
@@ -162,7 +164,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // coordinator describes the coordinator's process behind r. Its times are short
 // enough for a test, and its port is a new one in each life.
-func coordinator(t *testing.T, dir string, r *relay) *process {
+func coordinator(t *testing.T, dir string, r *relay.Relay) *process {
 	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
@@ -170,7 +172,7 @@ func coordinator(t *testing.T, dir string, r *relay) *process {
 	p := &process{t: t, name: "coordinator", log: filepath.Join(dir, "coordinator.log")}
 	p.command = func() *exec.Cmd {
 		require.NoError(t, os.RemoveAll(portFile))
-		return exec.Command(path, "server", "--listen", "127.0.0.1:0", "--advertise", r.address(),
+		return exec.Command(path, "server", "--listen", "127.0.0.1:0", "--advertise", r.Address(),
 			"--data", filepath.Join(dir, "coordinator"), "--port-file", portFile, "--disk-reserve-mib", "0",
 			"--retry-after", "50ms", "--retry-max", "500ms", "--answer-timeout", "5s")
 	}
@@ -180,7 +182,7 @@ func coordinator(t *testing.T, dir string, r *relay) *process {
 			return false
 		}
 		p.address = strings.TrimSpace(string(text))
-		r.leadTo(p.address)
+		r.LeadTo(p.address)
 		return true
 	}
 	t.Cleanup(p.finish)

@@ -6,21 +6,26 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/client"
 	qiaohttp "github.com/qiao-tx/qiao/client/http"
 	"github.com/qiao-tx/qiao/datasource"
+	"github.com/qiao-tx/qiao/datasource/at"
 	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/rpc"
@@ -31,33 +36,68 @@ import (
 
 // mixed is a Go service and a Java service on one coordinator and one database.
 type mixed struct {
-	tc    *coordinator
-	java  *Peer
-	goApp *client.Client
+	tc   *coordinator
+	java *Peer
+	// dsn and url name the database for Go and for Java.
+	dsn, url string
+	goApp    *client.Client
 	// goDB takes part in global transactions, plain does not.
 	goDB, plain *sql.DB
+	// resource is goDB's.
+	resource *at.Resource
 }
 
 const javaDB = "shared"
 
-// startMixed starts both services on a database; url is Java's name for it.
-func startMixed(t *testing.T, driver, dsn, url string, plain *sql.DB) *mixed {
-	m := &mixed{tc: startCoordinator(t), plain: plain}
-	m.java = Start(t, m.tc.address, "java-service")
-	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": url})
-	m.goApp, m.goDB = startGo(t, m.tc.address, driver, dsn)
+// javaZone is not the zone in which the servers and the tests run.
+const javaZone = "Asia/Shanghai"
+
+// startMixed starts both services on a database.
+func startMixed(t *testing.T, dsn, url string, plain *sql.DB) *mixed {
+	m := &mixed{tc: startCoordinator(t), dsn: dsn, url: url, plain: plain}
+	m.java = Start(t, m.tc.address, "java-service", "user.timezone="+javaZone, "client.rm.lock.retryTimes=2")
+	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": m.url})
+	m.startGo(t, datasource.Config{})
+	t.Cleanup(func() { m.stopGo(t) })
 	return m
 }
 
-func startGo(t *testing.T, address, driver, dsn string) (*client.Client, *sql.DB) {
-	ctx := t.Context()
-	c, err := client.Open(ctx, client.Config{Addresses: []string{address}, ApplicationID: "go-service"})
+// startGo starts the Go service; stopGo ends it.
+func (m *mixed) startGo(t *testing.T, cfg datasource.Config) {
+	t.Helper()
+	var err error
+	m.goApp, err = client.Open(t.Context(), client.Config{Addresses: []string{m.tc.address}, ApplicationID: "go-service"})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, c.Close(context.Background())) })
-	db, err := datasource.Open(ctx, c.RM(), datasource.Config{Driver: driver, DSN: dsn})
+	m.open(t, cfg)
+}
+
+// reopen has the Go service open the database anew, with other settings.
+func (m *mixed) reopen(t *testing.T, cfg datasource.Config) {
+	t.Helper()
+	require.NoError(t, m.goDB.Close())
+	m.open(t, cfg)
+}
+
+// open opens the database for the Go service, as the same resource as Java's.
+func (m *mixed) open(t *testing.T, cfg datasource.Config) {
+	t.Helper()
+	cfg.DSN, cfg.Dialect = m.dsn, datasource.MySQL
+	var d driver.DriverContext = &mysql.MySQLDriver{}
+	if strings.HasPrefix(m.dsn, "postgres:") {
+		cfg.Dialect, d = datasource.PostgreSQL, stdlib.GetDefaultDriver().(driver.DriverContext)
+	}
+	inner, err := d.OpenConnector(m.dsn)
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, db.Close()) })
-	return c, db
+	cfg.JavaZone, err = time.LoadLocation(javaZone)
+	require.NoError(t, err)
+	connector, err := datasource.Wrap(t.Context(), m.goApp.RM(), inner, cfg)
+	require.NoError(t, err)
+	m.goDB, m.resource = sql.OpenDB(connector), connector.(*at.Connector).Resource()
+}
+
+func (m *mixed) stopGo(t *testing.T) {
+	assert.NoError(t, m.goDB.Close())
+	assert.NoError(t, m.goApp.Close(context.Background()))
 }
 
 func TestGoAndJavaTogether(t *testing.T) {
@@ -69,10 +109,15 @@ func TestGoAndJavaTogether(t *testing.T) {
 func testTogether(t *testing.T, server testenv.MySQLServer) {
 	dsn := server.Database(t)
 	url, plain := database(t, dsn)
-	m := startMixed(t, "mysql", dsn, url, plain)
+	m := startMixed(t, dsn, url, plain)
 	t.Run("begun by Go", m.testBegunByGo)
 	t.Run("begun by Java", m.testBegunByJava)
 	t.Run("one row, two languages", m.testConflict)
+	t.Run("rows of every type", func(t *testing.T) { m.testColumns(t, server.Name) })
+	t.Run("keys of every type", func(t *testing.T) { m.testKeys(t, server.Name) })
+	t.Run("long records", m.testLong)
+	t.Run("a record that only Java reads", m.testForeignRecord)
+	t.Run("Java rolls back what Go wrote", m.testJavaUndoesGo)
 	// The last: it ends the Java client.
 	t.Run("Go rolls back what Java wrote", m.testGoUndoesJava)
 }
@@ -207,6 +252,27 @@ func (m *mixed) testGoUndoesJava(t *testing.T) {
 		status, err := m.goApp.TM().Status(t.Context(), x)
 		return err == nil && status == protocol.StatusRollbacked
 	}, 20*time.Second, 20*time.Millisecond, "another application on the resource carries it out")
+	assert.Equal(t, before, accounts(t, m.plain))
+	m.noUndoLeft(t)
+}
+
+// testJavaUndoesGo: the Go service goes with an open branch, and the Java
+// service on the same database carries the rollback out from Go's undo log.
+func (m *mixed) testJavaUndoesGo(t *testing.T) {
+	before := accounts(t, m.plain)
+	x := begin(m.java)
+	ctx := xid.NewContext(t.Context(), x)
+	for _, statement := range []string{
+		"UPDATE account SET money = 0",
+		"INSERT INTO account (owner, money) VALUES ('dora', 5)",
+		"DELETE FROM account WHERE owner = 'bob'",
+	} {
+		_, err := m.goDB.ExecContext(ctx, statement)
+		require.NoError(t, err)
+	}
+	m.stopGo(t)
+	defer m.startGo(t, datasource.Config{})
+	require.Equal(t, "Rollbacked", m.java.Must(Command{"op": "rollback", "xid": x}).Status)
 	assert.Equal(t, before, accounts(t, m.plain))
 	m.noUndoLeft(t)
 }

@@ -20,31 +20,46 @@ import (
 	"github.com/qiao-tx/qiao/internal/testenv"
 )
 
-// program is the compiled Java program: its class path, made once per process.
-var program = sync.OnceValues(compile)
+// program is the class path of the compiled Java program, made once per process.
+var program = sync.OnceValues(func() (string, error) {
+	return compile("peer", "peer/src/main/java/qiao/Peer.java", "org.apache.seata", "2.5.0")
+})
 
-func compile() (classpath string, err error) {
+// compile returns the class path of one source, with the libraries of the pom.xml
+// in a directory of this package, for a version of Seata.
+func compile(where, source, group, version string) (classpath string, err error) {
 	dir, err := os.MkdirTemp("", "java-peer-")
 	if err != nil {
 		return "", err
 	}
 	list := filepath.Join(dir, "classpath")
 	classes := filepath.Join(dir, "classes")
-	if err := run("mvn", "-q", "-B", "-f", "peer/pom.xml", "dependency:build-classpath", "-Dmdep.outputFile="+list); err != nil {
+	if err := run("mvn", "-q", "-B", "-f", where+"/pom.xml", "dependency:build-classpath", "-Dmdep.outputFile="+list,
+		"-Dseata.group="+group, "-Dseata.version="+version); err != nil {
 		return "", err
 	}
 	libraries, err := os.ReadFile(list)
 	if err != nil {
 		return "", err
 	}
-	if err := run("javac", "-nowarn", "-cp", string(libraries), "-d", classes, "peer/src/main/java/qiao/Peer.java"); err != nil {
+	if err := run("javac", "-nowarn", "-cp", string(libraries), "-d", classes, source); err != nil {
 		return "", err
 	}
-	resources, err := filepath.Abs("peer/src/main/resources")
+	resources, err := filepath.Abs(where + "/src/main/resources")
 	if err != nil {
 		return "", err
 	}
 	return strings.Join([]string{classes, resources, string(libraries)}, ":"), nil
+}
+
+// needJava reports what the suite lacks, if anything.
+func needJava(t testing.TB) {
+	t.Helper()
+	for _, tool := range []string{"java", "javac", "mvn"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			testenv.Missing(t, tool, "apt-get install openjdk-17-jdk-headless maven")
+		}
+	}
 }
 
 func run(name string, args ...string) error {
@@ -83,24 +98,40 @@ type Answer struct {
 
 // Start runs a Java client named app against the coordinator at address. It is
 // stopped when the test ends, however that ends; its log is shown when the test
-// has failed.
-func Start(t testing.TB, address, app string) *Peer {
+// has failed. Settings are Seata's own, as "name=value", or the JVM's.
+func Start(t testing.TB, address, app string, settings ...string) *Peer {
 	t.Helper()
-	for _, tool := range []string{"java", "javac", "mvn"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			testenv.Missing(t, tool, "apt-get install openjdk-17-jdk-headless maven")
-		}
-	}
+	needJava(t)
 	classpath, err := program()
 	if err != nil {
 		t.Fatalf("build the Java client: %v", err)
 	}
+	return launch(t, classpath, "qiao.Peer", address, app, settings...)
+}
+
+// StartOld is Start for a client of io.seata's, which knows AT only.
+func StartOld(t testing.TB, version, address, app string, settings ...string) *Peer {
+	t.Helper()
+	needJava(t)
+	classpath, err := compile("peer", "peer/old/qiao/Rows.java", "io.seata", version)
+	if err != nil {
+		t.Fatalf("build the Java client %s: %v", version, err)
+	}
+	return launch(t, classpath, "qiao.Rows", address, app, settings...)
+}
+
+func launch(t testing.TB, classpath, main, address, app string, settings ...string) *Peer {
+	t.Helper()
 	p := &Peer{t: t}
-	p.cmd = exec.Command("java", "-Xmx256m", "-XX:TieredStopAtLevel=1",
-		"-Dservice.default.grouplist="+address, "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-		"-cp", classpath, "qiao.Peer", app)
+	args := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "--add-opens=java.base/java.lang=ALL-UNNAMED", // for Seata 1.4
+		"-Dservice.default.grouplist=" + address, "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"}
+	for _, setting := range settings {
+		args = append(args, "-D"+setting)
+	}
+	p.cmd = exec.Command("java", append(args, "-cp", classpath, main, app)...)
 	p.cmd.Stderr = &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}

@@ -59,13 +59,13 @@ func postgreSQL(t *testing.T) (dsn, jdbc string, db *sql.DB) {
 // the undo records of each other.
 func TestGoAndJavaOnPostgreSQL(t *testing.T) {
 	dsn, jdbc, plain := postgreSQL(t)
-	m := startMixed(t, "pgx", dsn, jdbc, plain)
+	m := startMixed(t, dsn, jdbc, plain)
 	t.Run("begun by Go", m.testBegunByGo)
 	t.Run("begun by Java", m.testBegunByJava)
 	t.Run("one row, two languages", m.testConflict)
 	t.Run("one row of another schema", m.testConflictOfKeys)
-	t.Run("Java rolls back what Go wrote", func(t *testing.T) { m.testJavaUndoesGo(t) })
-	m.goApp, m.goDB = startGo(t, m.tc.address, "pgx", dsn)
+	t.Run("Java rolls back what Go wrote", m.testJavaUndoesGosTypes)
+	m.startGo(t, datasource.Config{})
 	t.Run("every type", m.testGoUndoesJavasTypes)
 	// The last: it ends the Java client.
 	t.Run("Go rolls back what Java wrote", m.testGoUndoesJava)
@@ -90,9 +90,9 @@ func (m *mixed) testConflictOfKeys(t *testing.T) {
 	assert.Equal(t, []string{"1", "2"}, m.column(t, `SELECT v::text FROM other."Thing" ORDER BY k1`))
 }
 
-// testJavaUndoesGo: the Go service ends with an open branch, and the Java
+// testJavaUndoesGosTypes: the Go service ends with an open branch, and the Java
 // service carries the rollback out from Go's undo log.
-func (m *mixed) testJavaUndoesGo(t *testing.T) {
+func (m *mixed) testJavaUndoesGosTypes(t *testing.T) {
 	all := func() string {
 		return strings.Join(m.column(t, "SELECT row_to_json(x)::text FROM typed x ORDER BY id"), "\n")
 	}
@@ -109,8 +109,7 @@ func (m *mixed) testJavaUndoesGo(t *testing.T) {
 		require.NoError(t, err, statement)
 	}
 	require.NotEqual(t, before, all())
-	require.NoError(t, m.goDB.Close())
-	require.NoError(t, m.goApp.Close(context.Background()))
+	m.stopGo(t)
 	require.Equal(t, "Rollbacked", m.java.Must(Command{"op": "rollback", "xid": x}).Status)
 	assert.Equal(t, before, all())
 	assert.Equal(t, accountsBefore, accounts(t, m.plain))

@@ -3,14 +3,19 @@ package compress
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 )
 
 // Ids of compressors (org.apache.seata.core.compressor.CompressorType).
 const (
-	None byte = 0
-	Gzip byte = 1
-	Zstd byte = 7
+	None     byte = 0
+	Gzip     byte = 1
+	Zip      byte = 2
+	Bzip2    byte = 4
+	LZ4      byte = 5
+	Deflater byte = 6
+	Zstd     byte = 7
 )
 
 // Errors of this package.
@@ -28,8 +33,11 @@ var (
 // zero value is ready for use, by any goroutine; the connections of a process
 // best share one.
 type Pool struct {
-	gzipReaders, gzipWriters   sync.Pool
-	zstdDecoders, zstdEncoders sync.Pool
+	gzipReaders, gzipWriters     sync.Pool
+	flateReaders, flateWriters   sync.Pool
+	zlibReaders, zlibWriters     sync.Pool
+	bzip2Writers, lz4Compressors sync.Pool
+	zstdDecoders, zstdEncoders   sync.Pool
 }
 
 // method is one compressor; without functions it is known by name only.
@@ -39,27 +47,58 @@ type method struct {
 	unpack func(p *Pool, buf, packed []byte, limit int) ([]byte, error)
 }
 
+// methods are all compressors by id. Nobody writes to them.
+var methods = [...]method{
+	None:     {"none", appendPlain, plain},
+	Gzip:     {"gzip", (*Pool).appendGzip, (*Pool).gunzip},
+	Zip:      {"zip", (*Pool).appendZip, (*Pool).unzip},
+	3:        {name: "sevenz"},
+	Bzip2:    {"bzip2", (*Pool).appendBzip2, (*Pool).bunzip2},
+	LZ4:      {"lz4", (*Pool).appendLZ4, (*Pool).unlz4},
+	Deflater: {"deflater", (*Pool).appendZlib, (*Pool).unzlib},
+	Zstd:     {"zstd", (*Pool).appendZstd, (*Pool).unzstd},
+}
+
 // methodOf returns the compressor with the id. The error wraps ErrUnsupported.
 func methodOf(id byte) (method, error) {
-	methods := [...]method{
-		None: {"none", appendPlain, plain},
-		Gzip: {"gzip", (*Pool).appendGzip, (*Pool).gunzip},
-		2:    {name: "zip"},
-		3:    {name: "sevenz"},
-		4:    {name: "bzip2"},
-		5:    {name: "lz4"},
-		6:    {name: "deflater"},
-		Zstd: {"zstd", (*Pool).appendZstd, (*Pool).unzstd},
-	}
 	m := method{name: "unknown"}
 	if int(id) < len(methods) {
 		m = methods[id]
 	}
 	if m.pack == nil {
-		return m, fmt.Errorf("%w %d (%s); set seata.transport.compressor to none, gzip or zstd at the peer",
-			ErrUnsupported, id, m.name)
+		return m, fmt.Errorf("%w %d (%s); set seata.transport.compressor to %s at the peer",
+			ErrUnsupported, id, m.name, alternatives(" or "))
 	}
 	return m, nil
+}
+
+// ByName returns the id of the compressor with the name, in any letter case. The
+// error wraps ErrUnsupported and lists the valid names.
+func ByName(name string) (byte, error) {
+	for id, m := range methods {
+		if m.pack != nil && strings.EqualFold(m.name, name) {
+			return byte(id), nil
+		}
+	}
+	return 0, fmt.Errorf("%w %q; valid are %s", ErrUnsupported, name, alternatives(", "))
+}
+
+// Names are the names of the compressors that are spoken, as Seata's setting
+// transport.compressor has them.
+func Names() []string {
+	var names []string
+	for _, m := range methods {
+		if m.pack != nil {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
+// alternatives lists the names, the last two with a word between them.
+func alternatives(last string) string {
+	names := Names()
+	return strings.Join(names[:len(names)-1], ", ") + last + names[len(names)-1]
 }
 
 // Append appends body, packed by the compressor with the id, to dst. The error

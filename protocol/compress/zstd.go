@@ -10,8 +10,9 @@ const (
 	// zstdRatio: a block of four bytes, the shortest that is not empty, becomes
 	// at most 128 KiB.
 	zstdRatio = 32 << 10
-	// zstdMaxWindow covers every body that fits a frame.
-	zstdMaxWindow = 8 << 20
+	// zstdMaxWindow covers every undo record: a body in one segment is its own
+	// window. No memory is taken for it, only for the body.
+	zstdMaxWindow = 256 << 20
 )
 
 // unzstd wants the size in the header, as Java does.

@@ -32,7 +32,7 @@ func loadCaptured(tb testing.TB) []captured {
 	tb.Helper()
 	files, err := filepath.Glob("../testdata/*.jsonl")
 	require.NoError(tb, err)
-	require.Len(tb, files, 6)
+	require.Len(tb, files, 7)
 	var all []captured
 	for _, file := range files {
 		data, err := os.ReadFile(file)

@@ -2,10 +2,9 @@ package native
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codec"
 )
 
 // Limits of the format.
@@ -20,35 +19,15 @@ const (
 
 // Errors of this package, always inside an *Error.
 var (
-	// ErrTruncated: the body ends within a field.
-	ErrTruncated = errors.New("the body ends within a field")
-	// ErrUnknownType: a message that this codec has no layout for.
-	ErrUnknownType = errors.New("unknown message type")
-	// ErrNested: a message inside a merged one that may not be there.
-	ErrNested = errors.New("a merged message within a merged message")
-	// ErrTooLong: a text or a list longer than the format allows.
-	ErrTooLong = errors.New("too long for the format")
-	// ErrInvalid: a value that the format does not define.
-	ErrInvalid = errors.New("invalid value")
+	ErrTruncated   = codec.ErrTruncated
+	ErrUnknownType = codec.ErrUnknownType
+	ErrNested      = codec.ErrNested
+	ErrTooLong     = codec.ErrTooLong
+	ErrInvalid     = codec.ErrInvalid
 )
 
 // Error says which message could not be encoded or decoded, and where.
-type Error struct {
-	// Op is "encode" or "decode".
-	Op string
-	// Type is the type of the outermost message; 0 when not even that is known.
-	Type protocol.TypeCode
-	// Offset counts bytes from the start of the body.
-	Offset int
-	// Err wraps one of the sentinels of this package.
-	Err error
-}
-
-func (e *Error) Error() string {
-	return fmt.Sprintf("%s message type %v at byte %d: %v", e.Op, e.Type, e.Offset, e.Err)
-}
-
-func (e *Error) Unwrap() error { return e.Err }
+type Error = codec.Error
 
 // Append appends the body of m to dst. It only reads m. The error is an
 // *Error, because of ErrUnknownType (a Heartbeat too: it has no body), ErrNested,

@@ -2,7 +2,6 @@ package native_test
 
 import (
 	"encoding/hex"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -10,53 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codectest"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
-
-// everyMessage is one empty message of every type that has a body and holds no
-// others.
-func everyMessage() []protocol.Message {
-	return []protocol.Message{
-		&protocol.RegisterTM{}, &protocol.RegisterRM{}, &protocol.UnregisterRM{},
-		&protocol.GlobalBegin{}, &protocol.GlobalBeginResult{},
-		&protocol.GlobalCommit{}, &protocol.GlobalCommitResult{},
-		&protocol.GlobalRollback{}, &protocol.GlobalRollbackResult{},
-		&protocol.GlobalStatusRequest{}, &protocol.GlobalStatusResult{},
-		&protocol.GlobalReport{}, &protocol.GlobalReportResult{},
-		&protocol.GlobalLockQuery{}, &protocol.GlobalLockQueryResult{},
-		&protocol.BranchRegister{}, &protocol.BranchRegisterResult{},
-		&protocol.BranchReport{}, &protocol.BranchReportResult{},
-		&protocol.BranchCommit{}, &protocol.BranchCommitResult{},
-		&protocol.BranchRollback{}, &protocol.BranchRollbackResult{},
-		&protocol.UndoLogDelete{},
-	}
-}
-
-// fill gives every field of v a value of its own.
-func fill(v reflect.Value, n *int64) {
-	*n++
-	switch v.Kind() {
-	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
-		}
-	case reflect.String:
-		v.SetString(strings.Repeat("é", int(*n)))
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Uint8:
-		v.SetUint(0) // a result code: only a failure has a message
-	default:
-		v.SetInt(*n)
-	}
-}
 
 // A field that is lost, swapped with another of its kind, or cut turns this red.
 func TestEveryMessageSurvivesTheRoundTrip(t *testing.T) {
 	var filled []protocol.Message
-	for _, m := range everyMessage() {
-		var n int64
-		fill(reflect.ValueOf(m).Elem(), &n)
+	for _, m := range codectest.EveryMessage() {
+		codectest.Fill(m)
 		filled = append(filled, m)
 	}
 	ids := make([]int32, len(filled))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codectest"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
 
@@ -34,31 +35,11 @@ func check(tb testing.TB, body []byte) {
 	}
 }
 
-// eachDamage calls f with every truncation of body, every flip of one bit, and
-// every byte set to 0x00, 0x7f and 0xff, and returns how often.
-func eachDamage(body []byte, f func(damaged []byte)) int {
-	for n := range body {
-		f(body[:n])
-	}
-	for i, was := range body {
-		for bit := range 8 {
-			body[i] = was ^ 1<<bit
-			f(body)
-		}
-		for _, value := range []byte{0x00, 0x7f, 0xff} {
-			body[i] = value
-			f(body)
-		}
-		body[i] = was
-	}
-	return (1 + 8 + 3) * len(body)
-}
-
 // Damaged bytes must not panic, hang, or be taken for something that cannot be
 // written back.
 func TestDamagedBodies(t *testing.T) {
 	for _, c := range loadCaptured(t) {
-		eachDamage(c.Body, func(damaged []byte) { check(t, damaged) })
+		codectest.EachDamage(c.Body, func(damaged []byte) { check(t, damaged) })
 	}
 }
 
@@ -69,7 +50,7 @@ func TestDamagedBodiesCostLittleMemory(t *testing.T) {
 	for _, c := range loadCaptured(t) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		runs := eachDamage(c.Body, func(damaged []byte) { _, _ = native.Decode(damaged) })
+		runs := codectest.EachDamage(c.Body, func(damaged []byte) { _, _ = native.Decode(damaged) })
 		runtime.ReadMemStats(&after)
 		limit := runs * (flat + perByte*len(c.Body))
 		require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(limit), c.Name)

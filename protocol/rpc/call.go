@@ -67,16 +67,21 @@ func (c *Conn) Go(m protocol.Message, timeout time.Duration, done func(protocol.
 
 // begin queues the request m and makes p wait for its answer.
 func (c *Conn) begin(p *call, m protocol.Message, head map[string]string) (int32, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	id := c.nextID()
-	f := frame.Frame{MessageType: frame.Request, Codec: codecNative, ID: id, Head: head}
-	p.kind, p.start = m.TypeCode(), c.queue.end()
-	if err := c.enqueue(&f, m); err != nil {
+	p.kind = m.TypeCode()
+	own := c.own.Load()
+	f, rest, err := c.frameOf(frame.Request, *own, m)
+	if err != nil {
 		return 0, &Error{Op: "call", Type: p.kind, Err: err}
 	}
-	c.pending[id] = p
-	return id, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.ID, f.Head = c.nextID(), head
+	p.start = c.queue.end()
+	if err := c.enqueue(&f, rest, own.names); err != nil {
+		return 0, &Error{Op: "call", Type: p.kind, Err: err}
+	}
+	c.pending[f.ID] = p
+	return f.ID, nil
 }
 
 // nextID returns a positive id that no pending call has. The caller holds mu.

@@ -17,9 +17,9 @@ import (
 // packedFrame is a frame whose body a peer compressed.
 func packedFrame(tb testing.TB, kind, compressor byte, id int32, m protocol.Message) []byte {
 	tb.Helper()
-	body, err := pack(new(compress.Pool), codecNative, compressor, m)
+	body, err := pack(new(compress.Pool), encoding{codec: CodecSeata, compressor: compressor}, m)
 	require.NoError(tb, err)
-	b, err := frame.Append(nil, &frame.Frame{MessageType: kind, Codec: codecNative, Compressor: compressor, ID: id, Body: body})
+	b, err := frame.Append(nil, &frame.Frame{MessageType: kind, Codec: CodecSeata, Compressor: compressor, ID: id, Body: body})
 	require.NoError(tb, err)
 	return b
 }
@@ -37,7 +37,7 @@ func readFrame(tb testing.TB, r io.Reader) (frame.Frame, protocol.Message) {
 	f, err := frame.Decode(b)
 	require.NoError(tb, err)
 	bodies := bodyReader{compressors: new(compress.Pool), limit: frame.MaxLen}
-	m, err := bodies.message(&f)
+	m, _, err := bodies.message(&f)
 	require.NoError(tb, err)
 	return f, m
 }
@@ -100,12 +100,12 @@ func TestABombClosesTheConnection(t *testing.T) {
 
 func TestAnAnswerThatCannotBePackedIsAnError(t *testing.T) {
 	c, _ := newPair(t, Options{}, Options{})
-	for _, r := range []Request{{Codec: codecNative, Compressor: 3}, {Codec: 22, Compressor: compress.Gzip}} {
+	for _, r := range []Request{{Codec: CodecSeata, Compressor: 3}, {Codec: 4, Compressor: compress.Gzip}} {
 		err := c.Reply(r, &protocol.GlobalBeginResult{}, nil)
 		require.ErrorIs(t, err, ErrCodec)
 		assert.True(t, SafeToRetry(err))
 	}
-	err := c.Reply(Request{Codec: codecNative, Compressor: compress.Gzip}, &protocol.GlobalBeginResult{XID: strings.Repeat("x", 1<<16)}, nil)
+	err := c.Reply(Request{Codec: CodecSeata, Compressor: compress.Gzip}, &protocol.GlobalBeginResult{XID: strings.Repeat("x", 1<<16)}, nil)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, "reply", e.Op)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codec"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
 )
@@ -33,6 +34,11 @@ type Options struct {
 	// Compressors is the working memory for peers that compress, best shared by
 	// all connections of a process. Default: one for this connection.
 	Compressors *compress.Pool
+	// Codec and Compressor are what this side's own requests are in; Reply
+	// answers in kind, whatever they say. Defaults: CodecSeata and compress.None.
+	// SpeakAs changes them. A request fails with ErrCodec when they are not
+	// spoken here.
+	Codec, Compressor byte
 	// QueueBytes is how many bytes may wait to be written; beyond it sending
 	// fails with ErrOverloaded. Default: 64 MiB.
 	QueueBytes int
@@ -44,9 +50,10 @@ type Request struct {
 	// OneWay: the peer does not wait for an answer to this id. A merged request
 	// is one-way and yet its parts are answered.
 	OneWay bool
-	// Codec and Compressor are the peer's choice; Reply answers in kind. Requests
-	// of this side are never compressed, as in Java's server.
+	// Codec and Compressor are the peer's choice, and Names is the Java package
+	// of its classes; Reply answers in kind.
 	Codec, Compressor byte
+	Names             codec.Names
 	// Head is the frame's head map, nil when it has none.
 	Head    map[string]string
 	Message protocol.Message
@@ -74,6 +81,8 @@ type Conn struct {
 
 	calls sync.Pool // of *call
 
+	own atomic.Pointer[encoding] // of this side's own requests
+
 	mu      sync.Mutex
 	err     error // why the connection is closed; nil while it is open
 	lastID  int32
@@ -93,6 +102,9 @@ func New(nc net.Conn, o Options) *Conn {
 	if o.Compressors == nil {
 		o.Compressors = new(compress.Pool)
 	}
+	if o.Codec == 0 {
+		o.Codec = CodecSeata
+	}
 	c := &Conn{
 		nc:      nc,
 		bodies:  bodyReader{compressors: o.Compressors, limit: o.MaxFrame},
@@ -101,6 +113,7 @@ func New(nc net.Conn, o Options) *Conn {
 		wake:    make(chan struct{}, 1),
 		pending: make(map[int32]*call),
 	}
+	c.own.Store(&encoding{codec: o.Codec, compressor: o.Compressor})
 	c.calls.New = func() any { return &call{answered: make(chan struct{}, 1)} }
 	c.wg.Go(c.read)
 	c.wg.Go(c.write)
@@ -152,36 +165,42 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // LocalAddr is this side's address.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 
+// SpeakAs puts this side's later requests into the codec, the compressor and the
+// Java package of r, which are therefore understood at the other end.
+func (c *Conn) SpeakAs(r Request) {
+	c.own.Store(&encoding{r.Codec, r.Compressor, r.Names})
+}
+
 // Send sends a one-way request. The error is an *Error; nil says only that the
 // message is queued.
 func (c *Conn) Send(m protocol.Message) error {
+	own := c.own.Load()
+	f, rest, err := c.frameOf(frame.OneWay, *own, m)
+	if err != nil {
+		return &Error{Op: "send", Type: m.TypeCode(), Err: err}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := frame.Frame{MessageType: frame.OneWay, Codec: codecNative, ID: c.nextID()}
-	if err := c.enqueue(&f, m); err != nil {
+	f.ID = c.nextID()
+	if err := c.enqueue(&f, rest, own.names); err != nil {
 		return &Error{Op: "send", Type: m.TypeCode(), Err: err}
 	}
 	return nil
 }
 
-// Reply answers r with m, in r's codec and compressor and with r's id. To
-// answer a part of a merged request, give r that part's id. The error is an
-// *Error; nil says only that the answer is queued.
+// Reply answers r with m, in r's codec, compressor and Java package and with r's
+// id. To answer a part of a merged request, give r that part's id. The error is
+// an *Error; nil says only that the answer is queued.
 func (c *Conn) Reply(r Request, m protocol.Message, head map[string]string) error {
-	f := frame.Frame{MessageType: frame.Response, Codec: r.Codec, Compressor: r.Compressor, ID: r.ID, Head: head}
-	kind := m.TypeCode()
-	if r.Compressor != compress.None {
-		// Compressing takes its time: others may send meanwhile.
-		var err error
-		if f.Body, err = pack(c.o.Compressors, r.Codec, r.Compressor, m); err != nil {
-			return &Error{Op: "reply", Type: kind, Err: err}
-		}
-		m = nil
+	f, rest, err := c.frameOf(frame.Response, encoding{r.Codec, r.Compressor, r.Names}, m)
+	if err != nil {
+		return &Error{Op: "reply", Type: m.TypeCode(), Err: err}
 	}
+	f.ID, f.Head = r.ID, head
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.enqueue(&f, m); err != nil {
-		return &Error{Op: "reply", Type: kind, Err: err}
+	if err := c.enqueue(&f, rest, r.Names); err != nil {
+		return &Error{Op: "reply", Type: m.TypeCode(), Err: err}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codec"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
 	"github.com/qiao-tx/qiao/protocol/native"
@@ -256,9 +257,15 @@ func TestForeignBytesCloseWithTheirCause(t *testing.T) {
 		{"a frame beyond the limit", "dada017fffffff001000010000000001", frame.ErrTooLarge, "2147483647"},
 		{"a broken head map", "dada010000001100110001000000000100", frame.ErrHead, "length"},
 		{"an unknown message type", "dada0100000010001009010000000001", ErrMessageType, "9"},
-		{"protobuf", "dada0100000012001000020000000001 0000", ErrCodec, "codec 2 (protobuf); set seata.transport.serialization=seata"},
+		{"kryo", "dada0100000012001000040000000001 0000", ErrCodec, "codec 4 (kryo) is refused because its bodies choose the Java classes to build and have no fixed layout; set seata.transport.serialization to seata, protobuf or hessian"},
+		{"fst", "dada0100000012001000080000000001 0000", ErrCodec, "codec 8 (fst) is refused"},
+		{"jackson", "dada0100000012001000320000000001 0000", ErrCodec, "codec 50 (jackson) is refused"},
+		{"fury", "dada0100000012001000560000000001 0000", ErrCodec, "codec 86 (fury) is refused"},
+		{"fory", "dada0100000012001000570000000001 0000", ErrCodec, "codec 87 (fory) is refused"},
+		{"fastjson2", "dada0100000012001000640000000001 0000", ErrCodec, "codec 100 (fastjson2) is refused"},
+		{"broken protobuf", "dada0100000012001000020000000001 0000", codec.ErrTruncated, "codec 2"},
 		{"an unknown codec", "dada0100000012001000c80000000001 0000", ErrCodec, "codec 200 (unknown)"},
-		{"a compressor", "dada0100000012001000010200000001 0000", ErrCodec, "compressor 2 (zip); set seata.transport.compressor to none, gzip or zstd"},
+		{"a compressor", "dada0100000012001000010300000001 0000", ErrCodec, "compressor 3 (sevenz); set seata.transport.compressor to none, gzip, zip, bzip2, lz4, deflater or zstd"},
 		{"damaged gzip", "dada0100000012001000010100000001 0000", compress.ErrDamaged, "gzip"},
 		{"a body that ends early", "dada0100000013001000010000000005 000100", native.ErrTruncated, "message type GlobalBegin, request id 5, codec 1"},
 		{"no body", "dada0100000010001000010000000005", native.ErrTruncated, "message type 0"},

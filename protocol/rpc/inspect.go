@@ -5,9 +5,9 @@ import (
 	"fmt"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codec"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
-	"github.com/qiao-tx/qiao/protocol/native"
 )
 
 // Header is what a frame says besides its message.
@@ -16,7 +16,9 @@ type Header struct {
 	MessageType byte
 	Codec       byte
 	Compressor  byte
-	ID          int64
+	// Names is the Java package of the names in the body, where the codec has any.
+	Names codec.Names
+	ID    int64
 	// Head is the head map, nil when there is none.
 	Head map[string]string
 }
@@ -80,7 +82,8 @@ func (i *Inspector) Decode(b []byte) (Header, protocol.Message, error) {
 		return h, nil, &FrameError{9, fmt.Errorf("%w: %d", ErrMessageType, f.MessageType)}
 	}
 	bodies := bodyReader{compressors: &i.compressors, limit: frame.MaxLen}
-	m, err := bodies.decode(&f)
+	m, names, err := bodies.decode(&f)
+	h.Names = names
 	if err != nil {
 		return h, nil, &FrameError{bodyOffset(&f, len(b), err), err}
 	}
@@ -106,7 +109,7 @@ func (i *Inspector) Append(dst []byte, h *Header, m protocol.Message) ([]byte, e
 	}
 	if !beats {
 		var err error
-		if f.Body, err = pack(&i.compressors, f.Codec, f.Compressor, m); err != nil {
+		if f.Body, err = pack(&i.compressors, encoding{f.Codec, f.Compressor, h.Names}, m); err != nil {
 			return dst, err
 		}
 	}
@@ -137,7 +140,7 @@ func headerOffset(err error, n int) int {
 // bodyOffset is where in a frame of n bytes the error of its body is.
 func bodyOffset(f *frame.Frame, n int, err error) int {
 	body := n - len(f.Body)
-	var at *native.Error
+	var at *codec.Error
 	switch {
 	case errors.As(err, &at) && f.Compressor == compress.None:
 		return body + at.Offset

@@ -94,7 +94,7 @@ func (c *Conn) dispatch(b []byte) error {
 	default:
 		return fmt.Errorf("%w: %d", ErrMessageType, f.MessageType)
 	}
-	m, err := c.bodies.message(&f)
+	m, names, err := c.bodies.message(&f)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (c *Conn) dispatch(b []byte) error {
 	} else if c.o.Handler != nil {
 		c.o.Handler(c, Request{
 			ID: f.ID, OneWay: f.MessageType == frame.OneWay,
-			Codec: f.Codec, Compressor: f.Compressor, Head: f.Head, Message: m,
+			Codec: f.Codec, Compressor: f.Compressor, Names: names, Head: f.Head, Message: m,
 		})
 	}
 	return nil

@@ -56,7 +56,7 @@ func (i *idle) elapsed(counter *atomic.Uint64, now time.Time) time.Duration {
 func (c *Conn) ping() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.enqueue(&frame.Frame{MessageType: frame.HeartbeatRequest, Codec: codecNative, ID: c.nextID()}, nil)
+	_ = c.enqueue(&frame.Frame{MessageType: frame.HeartbeatRequest, Codec: c.own.Load().codec, ID: c.nextID()}, nil, 0)
 }
 
 // pong answers the heartbeat f.
@@ -64,7 +64,7 @@ func (c *Conn) pong(f *frame.Frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	answer := frame.Frame{MessageType: frame.HeartbeatResponse, Codec: f.Codec, ID: f.ID}
-	if err := c.enqueue(&answer, nil); err != nil && !errors.Is(err, ErrOverloaded) {
+	if err := c.enqueue(&answer, nil, 0); err != nil && !errors.Is(err, ErrOverloaded) {
 		return err
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/protocol/codec"
+	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/frame"
 )
 
@@ -58,8 +60,9 @@ func (q *queue) wrote(b []byte) {
 }
 
 // enqueue appends the frame f to the queue, or leaves the queue as it is. Its
-// body is f.Body and then m, if not nil. The caller holds mu.
-func (c *Conn) enqueue(f *frame.Frame, m protocol.Message) error {
+// body is f.Body and then m, if not nil, in f's codec with names. The caller
+// holds mu.
+func (c *Conn) enqueue(f *frame.Frame, m protocol.Message, names codec.Names) error {
 	if c.err != nil {
 		return c.err
 	}
@@ -68,7 +71,7 @@ func (c *Conn) enqueue(f *frame.Frame, m protocol.Message) error {
 	if err == nil {
 		buf = append(buf, f.Body...)
 		if m != nil {
-			buf, err = appendBody(buf, f, m)
+			buf, err = appendBody(buf, f, m, names)
 		}
 	}
 	if err == nil {
@@ -91,12 +94,24 @@ func (c *Conn) enqueue(f *frame.Frame, m protocol.Message) error {
 	return nil
 }
 
-func appendBody(dst []byte, f *frame.Frame, m protocol.Message) ([]byte, error) {
-	k, err := codecOf(f.Codec)
+func appendBody(dst []byte, f *frame.Frame, m protocol.Message, names codec.Names) ([]byte, error) {
+	k, err := codingOf(f.Codec)
 	if err != nil {
 		return dst, err
 	}
-	return k.appendBody(dst, m)
+	return k.appendBody(dst, m, names)
+}
+
+// frameOf prepares a frame for m in the encoding. With a compressor the body is
+// made here, because that takes its time and others may send meanwhile; rest is
+// what is left for enqueue to encode.
+func (c *Conn) frameOf(kind byte, e encoding, m protocol.Message) (f frame.Frame, rest protocol.Message, err error) {
+	f = frame.Frame{MessageType: kind, Codec: e.codec, Compressor: e.compressor}
+	if e.compressor == compress.None {
+		return f, m, nil
+	}
+	f.Body, err = pack(c.o.Compressors, e, m)
+	return f, nil, err
 }
 
 // write is the writer goroutine.

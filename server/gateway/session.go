@@ -104,6 +104,7 @@ func (s *session) registerTM(r rpc.Request, m *protocol.RegisterTM) {
 	if err := s.channel.RegisterTM(&m.Identity, qiao); err != nil {
 		return // the connection has ended
 	}
+	s.conn.SpeakAs(r)
 	s.logRegistration("a transaction manager registered", &m.Identity)
 	s.reply(r, &protocol.RegisterTMResult{Result: succeeded(), Identified: true, Version: protocol.SeataVersion}, levelHead(qiao))
 }
@@ -120,6 +121,10 @@ func (s *session) registerRM(r rpc.Request, m *protocol.RegisterRM) {
 		s.reply(r, &protocol.RegisterRMResult{Result: failed(err), Version: protocol.SeataVersion}, levelHead(qiao))
 		return
 	}
+	// Orders go out as the client last introduced itself: whatever it is configured
+	// for, that it understands. (Java's server sends them in the server's own
+	// codec, which a client that allows another one alone drops.)
+	s.conn.SpeakAs(r)
 	s.logRegistration("a resource manager registered", &m.Identity, "resources", m.ResourceIDs)
 	s.reply(r, &protocol.RegisterRMResult{Result: succeeded(), Identified: true, Version: protocol.SeataVersion}, levelHead(qiao))
 	for _, resource := range added {

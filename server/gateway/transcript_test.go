@@ -220,8 +220,20 @@ func (p *player) wantWhole(merged *protocol.Merged, whole []*recorded) []byte {
 	return b
 }
 
+// compressorOf is the compressor of the client's registrations on a connection.
+func (p *player) compressorOf(conn int) byte {
+	for _, r := range p.records {
+		if r.Conn == conn && r.From == "client" {
+			return r.frame.Compressor
+		}
+	}
+	p.t.Fatalf("nobody registered on connection %d", conn)
+	return 0
+}
+
 // playOrder gives the order to the channel that the Java server gave it to. Of
-// the frame only the id is ours.
+// the frame the id is ours, and the compressor: Java's is the server's own, ours
+// the client's.
 func (p *player) playOrder(r *recorded) {
 	t := p.t
 	var resource string
@@ -243,7 +255,11 @@ func (p *player) playOrder(r *recorded) {
 		func(m protocol.Message, err error) { done <- outcome{m, err} })
 	got := c.readFrame()
 	id := binary.BigEndian.Uint32(got[12:])
-	require.Equal(t, withID(r.bytes, id), got)
+	want := r.frame
+	want.Compressor = p.compressorOf(r.Conn)
+	wanted, err := frame.Append(nil, &want)
+	require.NoError(t, err)
+	require.Equal(t, hex.EncodeToString(withID(wanted, id)), decompressed(t, got))
 	c.write(withID(answer[0].bytes, id))
 	end := <-done
 	require.NoError(t, end.err)

@@ -118,6 +118,9 @@ public final class Peer {
             case "query":
                 a.put("rows", query(c));
                 break;
+            case "undo":
+                a.put("status", undo(c, xid));
+                break;
             case "resource":
                 registerAction(c);
                 break;
@@ -172,6 +175,14 @@ public final class Peer {
                 conn.setAutoCommit(true);
             }
         }
+    }
+
+    /** Has the resource manager undo one branch of any process, as a coordinator would. */
+    private String undo(JSONObject c, String xid) throws Exception {
+        String resource = ((DataSourceProxy) proxies.get(c.getString("datasource"))).getResourceId();
+        return DefaultResourceManager.get()
+                .branchRollback(BranchType.AT, xid, c.getLongValue("branch"), resource, null)
+                .name();
     }
 
     private List<List<String>> query(JSONObject c) throws Exception {

@@ -1,6 +1,4 @@
-//go:build linux
-
-package faults
+package relay
 
 import (
 	"io"
@@ -8,63 +6,79 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/frame"
 	"github.com/qiao-tx/qiao/protocol/native"
 )
 
-// relay stands between the clients and the coordinator, on an address that
-// stays while the coordinator's changes, and sees every message. Message types
-// name their direction.
-type relay struct {
+// Relay is a listener whose connections lead to the coordinator.
+type Relay struct {
 	listener net.Listener
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
 	upstream string
 	open     map[net.Conn]struct{} // nil when closed
-	traps    []*trap
+	traps    []*Trap
 	begun    []string // XIDs, in order
 }
 
-// trap acts on the nth message of a type.
-type trap struct {
-	message protocol.TypeCode
-	nth     int
-	// delivered: the message reaches its receiver before act is called; else it
-	// never does, as the connection is closed behind act.
-	delivered bool
-	act       func()
+// Fate is what becomes of a message.
+type Fate uint8
+
+const (
+	// Lost: it never arrives; its connection is closed behind Act.
+	Lost Fate = iota
+	// Delivered: it arrives before Act is called.
+	Delivered
+	// Held: it arrives after Act has returned.
+	Held
+)
+
+// Trap acts on one message. Message types name their direction.
+type Trap struct {
+	Message protocol.TypeCode
+	// Nth counts the messages of that type from the moment that the trap is set; 1
+	// is the next.
+	Nth  int
+	Fate Fate
+	// Act may be nil. It is called on the goroutine of the message's connection
+	// and direction, which waits for it.
+	Act func()
 }
 
-func newRelay(t *testing.T) *relay {
+// New starts a relay that leads nowhere yet. It is closed when the test ends.
+func New(t testing.TB) *Relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	r := &relay{listener: l, open: map[net.Conn]struct{}{}}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Relay{listener: l, open: map[net.Conn]struct{}{}}
 	r.running.Go(r.accept)
 	t.Cleanup(r.close)
 	return r
 }
 
-func (r *relay) address() string { return r.listener.Addr().String() }
+// Address is where clients connect.
+func (r *Relay) Address() string { return r.listener.Addr().String() }
 
-func (r *relay) leadTo(address string) {
+// LeadTo makes the connections from now on end at the coordinator's address.
+func (r *Relay) LeadTo(address string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.upstream = address
 }
 
-func (r *relay) set(t *trap) {
+// Set adds a trap. It springs once.
+func (r *Relay) Set(t Trap) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.traps = append(r.traps, t)
+	r.traps = append(r.traps, &t)
 }
 
-// lastBegun is the XID of the transaction that was begun last.
-func (r *relay) lastBegun() string {
+// LastBegun is the XID of the transaction that was begun last.
+func (r *Relay) LastBegun() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.begun) == 0 {
@@ -73,18 +87,29 @@ func (r *relay) lastBegun() string {
 	return r.begun[len(r.begun)-1]
 }
 
-func (r *relay) close() {
-	_ = r.listener.Close()
+// HangUp closes the connections that there are.
+func (r *Relay) HangUp() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closeAll()
+}
+
+func (r *Relay) closeAll() {
 	for c := range r.open {
 		_ = c.Close()
 	}
+}
+
+func (r *Relay) close() {
+	_ = r.listener.Close()
+	r.mu.Lock()
+	r.closeAll()
 	r.open = nil
 	r.mu.Unlock()
 	r.running.Wait()
 }
 
-func (r *relay) accept() {
+func (r *Relay) accept() {
 	for {
 		client, err := r.listener.Accept()
 		if err != nil {
@@ -104,7 +129,7 @@ func (r *relay) accept() {
 }
 
 // pump carries frames one way until either end closes.
-func (r *relay) pump(from, to net.Conn) {
+func (r *Relay) pump(from, to net.Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open == nil {
@@ -124,7 +149,7 @@ func (r *relay) pump(from, to net.Conn) {
 }
 
 // carry passes one frame on; false ends the connection.
-func (r *relay) carry(from io.Reader, to io.Writer) bool {
+func (r *Relay) carry(from io.Reader, to io.Writer) bool {
 	header := make([]byte, frame.HeaderLen)
 	if _, err := io.ReadFull(from, header); err != nil {
 		return false
@@ -138,19 +163,36 @@ func (r *relay) carry(from io.Reader, to io.Writer) bool {
 		return false
 	}
 	sprung := r.spring(whole)
-	if sprung != nil && !sprung.delivered {
-		sprung.act()
+	if sprung == nil {
+		_, err = to.Write(whole)
+		return err == nil
+	}
+	return sprung.pass(whole, to)
+}
+
+// pass lets the trap decide the fate of its message.
+func (t *Trap) pass(whole []byte, to io.Writer) bool {
+	act := t.Act
+	if act == nil {
+		act = func() {}
+	}
+	switch t.Fate {
+	case Delivered:
+		_, err := to.Write(whole)
+		act()
+		return err == nil
+	case Held:
+		act()
+		_, err := to.Write(whole)
+		return err == nil
+	default:
+		act()
 		return false
 	}
-	_, err = to.Write(whole)
-	if sprung != nil {
-		sprung.act()
-	}
-	return err == nil
 }
 
 // spring returns the trap that the frame sets off, if any.
-func (r *relay) spring(whole []byte) *trap {
+func (r *Relay) spring(whole []byte) *Trap {
 	f, err := frame.Decode(whole)
 	if err != nil || len(f.Body) == 0 {
 		return nil
@@ -165,10 +207,10 @@ func (r *relay) spring(whole []byte) *trap {
 		r.begun = append(r.begun, begun.XID)
 	}
 	for i, t := range r.traps {
-		if t.message != m.TypeCode() {
+		if t.Message != m.TypeCode() {
 			continue
 		}
-		if t.nth--; t.nth == 0 {
+		if t.Nth--; t.Nth == 0 {
 			r.traps = append(r.traps[:i:i], r.traps[i+1:]...)
 			return t
 		}
