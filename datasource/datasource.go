@@ -24,10 +24,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/qiao-tx/qiao/datasource/at"
 	"github.com/qiao-tx/qiao/datasource/meta"
@@ -38,8 +40,9 @@ import (
 
 // Dialects of Config.
 const (
-	MySQL  = schema.MySQL
-	SQLite = schema.SQLite
+	MySQL      = schema.MySQL
+	SQLite     = schema.SQLite
+	PostgreSQL = schema.PostgreSQL
 )
 
 // Errors that callers may want to tell apart. Match them with errors.Is.
@@ -77,12 +80,14 @@ type Config struct {
 	// use it for the default ResourceID only.
 	DSN string
 	// Dialect is the SQL of the database. The default follows from the driver's
-	// name: mysql, sqlite or sqlite3.
+	// name: mysql, pgx, postgres, sqlite or sqlite3.
 	Dialect schema.Dialect
 	// ResourceID names the database to the coordinator; all services on one
 	// database must use the same, or they do not see each other's locks. The
-	// default on MySQL is Java's jdbc:mysql://host:port/database; on SQLite it
-	// is made of the file's path and an id kept in the file.
+	// default on MySQL is Java's jdbc:mysql://host:port/database; on PostgreSQL
+	// Java's jdbc:postgresql://host:port/database, with ?currentSchema= and the
+	// DSN's search_path if it has one; on SQLite it is made of the file's path and
+	// an id kept in the file.
 	ResourceID string
 
 	// LockWait is how long a single statement waits for rows that another
@@ -98,7 +103,8 @@ type Config struct {
 	// BusyWait is how long SQLite's write lock is waited for. Default 5 s.
 	BusyWait time.Duration
 
-	// JavaZone is the time zone of Java services on the same database. Default
+	// JavaZone is the time zone of Java services on the same database: dates of
+	// undo records, and the lock keys of TIMESTAMPTZ columns, are in it. Default
 	// UTC.
 	JavaZone *time.Location
 	// JavaPackage is the package of Java's classes in the undo records that are
@@ -214,8 +220,14 @@ func (cfg Config) at(c rm.Coordinator) (at.Config, error) {
 		return at.Config{}, err
 	}
 	id := cfg.ResourceID
-	if id == "" && dialect == MySQL {
-		if id, err = MySQLResourceID(cfg.DSN); err != nil {
+	if id == "" {
+		switch dialect {
+		case MySQL:
+			id, err = MySQLResourceID(cfg.DSN)
+		case PostgreSQL:
+			id, err = PostgreSQLResourceID(cfg.DSN)
+		}
+		if err != nil {
 			return at.Config{}, err
 		}
 	}
@@ -240,6 +252,8 @@ func DialectOf(driverName string) (schema.Dialect, error) {
 		return MySQL, nil
 	case "sqlite", "sqlite3":
 		return SQLite, nil
+	case "pgx", "pgx/v5", "postgres":
+		return PostgreSQL, nil
 	}
 	return 0, fmt.Errorf("datasource: the dialect of the driver %q is not known: set Config.Dialect", driverName)
 }
@@ -263,6 +277,37 @@ func MySQLResourceID(dsn string) (string, error) {
 		return "", errors.New("datasource: the DSN names no database: put it behind the address, …)/database")
 	}
 	return "jdbc:mysql://" + net.JoinHostPort(host, port) + "/" + parsed.DBName, nil
+}
+
+// PostgreSQLResourceID is the default name of a database: Java's, with the port
+// written out, without credentials. The DSN's search_path, if it has one, stands
+// behind it as Java's currentSchema, its commas as "!". What the DSN leaves out
+// comes from where pgx takes it: PGHOST and its like.
+func PostgreSQLResourceID(dsn string) (string, error) {
+	const set = "set Config.ResourceID, in the form jdbc:postgresql://host:port/database"
+	if dsn == "" {
+		return "", errors.New("datasource: neither a DSN nor a ResourceID is given: " + set)
+	}
+	parsed, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return "", errors.New("datasource: the DSN is not in the form postgres://user:password@host:port/database or host=… dbname=…: " + set) // err may quote a password
+	}
+	if strings.HasPrefix(parsed.Host, "/") || parsed.Host == "" {
+		return "", errors.New("datasource: the DSN has no host but a socket: " + set)
+	}
+	for _, other := range parsed.Fallbacks {
+		if other.Host != parsed.Host || other.Port != parsed.Port {
+			return "", errors.New("datasource: the DSN has several hosts, which services may write in any order: " + set)
+		}
+	}
+	if parsed.Database == "" {
+		return "", errors.New("datasource: the DSN names no database: put it behind the address, …/database")
+	}
+	id := "jdbc:postgresql://" + net.JoinHostPort(parsed.Host, strconv.Itoa(int(parsed.Port))) + "/" + parsed.Database
+	if path := parsed.RuntimeParams["search_path"]; path != "" {
+		id += "?currentSchema=" + strings.ReplaceAll(path, ",", "!")
+	}
+	return strings.ReplaceAll(id, ",", "|"), nil // a comma separates resource ids on the wire
 }
 
 // CreateUndoTable makes the tables that AT needs where they are missing. Open

@@ -81,6 +81,7 @@ func prepared(t *testing.T, driver, dsn string) {
 
 func TestOpen(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) { testOpen(t, "sqlite", filepath.Join(t.TempDir(), "a.db")) })
+	t.Run("PostgreSQL", func(t *testing.T) { testOpen(t, "pgx", testenv.PostgreSQL(t)) })
 	for _, server := range testenv.MySQLServers() {
 		t.Run(server.Name, func(t *testing.T) { testOpen(t, "mysql", server.Database(t)) })
 	}
@@ -129,6 +130,34 @@ func TestMySQLResourceIDIsJavas(t *testing.T) {
 		"app:secret@tcp(h:3306)/":            "no database",
 	} {
 		_, err := datasource.MySQLResourceID(dsn)
+		require.ErrorContains(t, err, want)
+		assert.NotContains(t, err.Error(), "secret")
+	}
+}
+
+// So is that of a PostgreSQL database, with the schema that Java's URL names.
+func TestPostgreSQLResourceIDIsJavas(t *testing.T) {
+	for _, name := range []string{"PGHOST", "PGPORT", "PGDATABASE", "PGUSER"} {
+		t.Setenv(name, "")
+	}
+	for dsn, want := range map[string]string{
+		"postgres://app:pass@db.example.com:5433/orders?sslmode=disable":             "jdbc:postgresql://db.example.com:5433/orders",
+		"postgresql://app:pass@db.example.com/orders":                                "jdbc:postgresql://db.example.com:5432/orders",
+		"postgres://app@[::1]:5432/orders?search_path=sales":                         "jdbc:postgresql://[::1]:5432/orders?currentSchema=sales",
+		"host=10.0.0.1 user=app password=secret dbname=a-b search_path=sales,public": "jdbc:postgresql://10.0.0.1:5432/a-b?currentSchema=sales!public",
+	} {
+		id, err := datasource.PostgreSQLResourceID(dsn)
+		require.NoError(t, err)
+		assert.Equal(t, want, id)
+	}
+	for dsn, want := range map[string]string{
+		"":                             "neither a DSN",
+		"postgres://app:secret@h:x/db": "not in the form",
+		"host=/run/postgresql user=app password=secret dbname=x": "no host",
+		"postgres://app:secret@one:5432,two:5432/x":              "several hosts",
+		"postgres://app:secret@h:5432/":                          "names no database",
+	} {
+		_, err := datasource.PostgreSQLResourceID(dsn)
 		require.ErrorContains(t, err, want)
 		assert.NotContains(t, err.Error(), "secret")
 	}

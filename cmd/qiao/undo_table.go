@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	_ "github.com/go-sql-driver/mysql" // the driver "mysql"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/spf13/cobra"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -32,22 +33,23 @@ func newUndoTableCommand() *cobra.Command {
 where they are missing: undo_log, as Seata has it, and on SQLite the table that
 holds the file's own id. What is there stays as it is.`,
 		Example: `  qiao undo-table --driver mysql --dsn 'app:secret@tcp(127.0.0.1:3306)/orders'
+  qiao undo-table --driver pgx --dsn 'postgres://app:secret@127.0.0.1:5432/orders'
   qiao undo-table --driver sqlite --dsn /var/lib/orders/orders.db
   qiao undo-table --driver mysql --print     # the statements, for a migration tool`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.driver, "driver", "mysql", "mysql (MariaDB too) or sqlite")
-	flags.StringVar(&f.dsn, "dsn", "", "the `database`: user:password@tcp(host:port)/name, or a file")
+	flags.StringVar(&f.driver, "driver", "mysql", "mysql (MariaDB too), pgx (PostgreSQL) or sqlite")
+	flags.StringVar(&f.dsn, "dsn", "", "the `database`: user:password@tcp(host:port)/name, postgres://user:password@host:port/name, or a file")
 	flags.BoolVar(&f.print, "print", false, "print the statements and change nothing")
 	flags.BoolVar(&f.asJSON, "json", false, "print the result as one JSON object")
 	return cmd
 }
 
 func (f *undoTableFlags) run(ctx context.Context, out io.Writer) error {
-	if f.driver != "mysql" && f.driver != "sqlite" {
-		return usageError{fmt.Errorf("--driver %q: want mysql (MariaDB too) or sqlite", f.driver)}
+	if f.driver != "mysql" && f.driver != "sqlite" && f.driver != "pgx" {
+		return usageError{fmt.Errorf("--driver %q: want mysql (MariaDB too), pgx (PostgreSQL) or sqlite", f.driver)}
 	}
 	dialect, err := datasource.DialectOf(f.driver)
 	if err != nil {

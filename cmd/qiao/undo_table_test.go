@@ -31,7 +31,7 @@ func TestUndoTableMakesADatabaseReady(t *testing.T) {
 	_, err = db.Exec("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
-	for driver, dsn := range map[string]string{"sqlite": file, "mysql": testenv.MariaDB(t)} {
+	for driver, dsn := range map[string]string{"sqlite": file, "mysql": testenv.MariaDB(t), "pgx": testenv.PostgreSQL(t)} {
 		for range 2 {
 			out, err := undoTable("--driver", driver, "--dsn", dsn)
 			require.NoError(t, err)
@@ -66,6 +66,7 @@ func TestUndoTableRefusesWhatItCannotUse(t *testing.T) {
 		{[]string{"--driver", "oracle", "--dsn", "x"}, true, "want mysql"},
 		{[]string{"--driver", "sqlite", "--dsn", filepath.Join(t.TempDir(), "nowhere.db")}, false, "a database that exists"},
 		{[]string{"--dsn", "no dsn at all"}, false, "--dsn"},
+		{[]string{"--driver", "pgx", "--dsn", "postgres://h:x/"}, false, "cannot parse"},
 		{[]string{"--dsn", "root@tcp(127.0.0.1:1)/orders"}, false, "does the database exist"},
 	} {
 		_, err := undoTable(c.args...)

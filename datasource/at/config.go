@@ -37,7 +37,7 @@ type Config struct {
 	// Coordinator registers the database and its branches. Required.
 	Coordinator rm.Coordinator
 	// ResourceID names the database to the coordinator. Processes on the same
-	// database must use the same. Required on MySQL; on SQLite the default is
+	// database must use the same. Required but on SQLite, where the default is
 	// made of the file's path and the id kept in the file.
 	ResourceID string
 
@@ -74,12 +74,14 @@ type Config struct {
 
 func (c Config) withDefaults() (Config, error) {
 	switch {
-	case c.Dialect != schema.MySQL && c.Dialect != schema.SQLite:
-		return c, errors.New("datasource: the dialect must be MySQL or SQLite")
+	case c.Dialect != schema.MySQL && c.Dialect != schema.SQLite && c.Dialect != schema.PostgreSQL:
+		return c, errors.New("datasource: the dialect must be MySQL, PostgreSQL or SQLite")
 	case c.Coordinator == nil:
 		return c, errors.New("datasource: a coordinator is required")
 	case c.ResourceID == "" && c.Dialect == schema.MySQL:
 		return c, errors.New("datasource: a ResourceID is required, in Java's form jdbc:mysql://host:port/database")
+	case c.ResourceID == "" && c.Dialect == schema.PostgreSQL:
+		return c, errors.New("datasource: a ResourceID is required, in Java's form jdbc:postgresql://host:port/database")
 	case c.JavaPackage != "" && c.JavaPackage != undo.ApachePackage && c.JavaPackage != undo.IOPackage:
 		return c, fmt.Errorf("datasource: JavaPackage is %q; set %s, or %s for Java services before 2.1.0", c.JavaPackage, undo.ApachePackage, undo.IOPackage)
 	case c.UndoThreshold < 0:

@@ -185,6 +185,10 @@ func (c *conn) query(ctx context.Context, global string, st *sqlparse.Statement,
 		if err != nil {
 			return err
 		}
+		if changes(st.Kind) { // the rows have been read
+			rows = inner
+			return tx.commit(ctx, tx.register)
+		}
 		// The local transaction, and with it the row locks, lasts until the
 		// caller has read the rows.
 		rows = &ownedRows{Rows: inner, release: func(err error) error {

@@ -11,10 +11,12 @@ import (
 	"github.com/qiao-tx/qiao/datasource/schema"
 )
 
-// database is what differs between MySQL and SQLite beyond the text of SQL.
+// database is what differs between the databases beyond the text of SQL.
 type database struct {
 	// rowLocks: local transactions lock rows; else they lock everything.
 	rowLocks bool
+	// returns: the database answers a statement with the rows that it changed.
+	returns bool
 	// begin is the text that begins a transaction which will write.
 	begin string
 	// lenient is run when an undo has begun, "" where nothing is needed: rows
@@ -32,6 +34,9 @@ type database struct {
 	// statementOnly tells an error that failed one statement and left the
 	// transaction as it was.
 	statementOnly func(error) bool
+	// mendable tells an error after which ROLLBACK TO a savepoint makes the
+	// transaction one that can be committed again.
+	mendable func(error) bool
 	// commitFailed tells an error of COMMIT after which nothing can have been
 	// committed.
 	commitFailed func(error) bool
@@ -45,11 +50,15 @@ type database struct {
 }
 
 func databaseOf(d schema.Dialect) database {
+	if d == schema.PostgreSQL {
+		return postgresDatabase()
+	}
 	if d == schema.SQLite {
 		return database{
 			begin: "BEGIN IMMEDIATE", lenient: "PRAGMA defer_foreign_keys = 1", now: "strftime('%Y-%m-%d %H:%M:%f', 'now')",
 			ago:           "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ? || ' seconds')",
 			statementOnly: sqliteStatementOnly,
+			mendable:      func(error) bool { return false },
 			commitFailed:  func(error) bool { return false },
 			deadlock:      func(error) bool { return false },
 			duplicate:     func(err error) bool { return sqliteCode(err) == sqliteConstraint },
@@ -60,6 +69,7 @@ func databaseOf(d schema.Dialect) database {
 		rowLocks: true, begin: "START TRANSACTION", restoring: mysqlRestoring, now: "NOW(6)", ago: "NOW(6) - INTERVAL ? SECOND",
 		largestPacket: "@@max_allowed_packet",
 		statementOnly: mysqlStatementOnly,
+		mendable:      func(error) bool { return false },
 		commitFailed:  mysqlCommitFailed,
 		deadlock:      func(err error) bool { return mysqlNumber(err) == mysqlDeadlock },
 		duplicate:     func(err error) bool { return mysqlNumber(err) == mysqlDuplicate },

@@ -16,7 +16,7 @@ var ddl embed.FS
 // UndoTableDDL is the script that makes the tables AT needs. It is the same as
 // script/client/at/db, and changes nothing where the tables are.
 func UndoTableDDL(d schema.Dialect) (string, error) {
-	name := map[schema.Dialect]string{schema.MySQL: "ddl/mysql.sql", schema.SQLite: "ddl/sqlite.sql"}[d]
+	name := map[schema.Dialect]string{schema.MySQL: "ddl/mysql.sql", schema.SQLite: "ddl/sqlite.sql", schema.PostgreSQL: "ddl/postgresql.sql"}[d]
 	if name == "" {
 		return "", fmt.Errorf("no undo table is known for %v", d)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/qiao-tx/qiao/datasource/image"
+	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/datasource/undo"
 	"github.com/qiao-tx/qiao/protocol"
@@ -68,7 +69,7 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 	if row.state != undoNormal {
 		return nil // an earlier call left the defence row
 	}
-	record, form, err := r.loadRecord(ctx, s, key, row)
+	record, instants, form, err := r.loadRecord(ctx, s, key, row)
 	if err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 		}
 	}
 	for i := len(record.Entries) - 1; i >= 0; i-- {
-		if err := r.undoEntry(ctx, s, record.Entries[i], form.Java); err != nil {
+		if err := r.undoEntry(ctx, s, record.Entries[i], instants.Entries[i], form.Java); err != nil {
 			return err
 		}
 	}
@@ -93,20 +94,35 @@ func (r *Resource) undo(ctx context.Context, s session, key undoKey) error {
 }
 
 // undoEntry puts the rows of one statement back, if they are as it left them.
-// Rows that are as they were before are left alone. An entry of Java's shows
-// rows as Java reads them.
-func (r *Resource) undoEntry(ctx context.Context, s session, e undo.Entry, java bool) error {
+// Rows that are as they were before are left alone. instants is the entry with
+// its moments in UTC. An entry of Java's shows rows as Java reads them.
+func (r *Resource) undoEntry(ctx context.Context, s session, e, instants undo.Entry, java bool) error {
 	diff := image.Diff
-	if java {
+	if java && r.cfg.Dialect == schema.MySQL {
 		diff = image.DiffAsJava
 	}
 	shown := e.After // the image that has rows
 	if e.Kind == sqlparse.Delete {
 		shown = e.Before
 	}
-	table, err := r.tables.Table(ctx, s, "", shown.Table)
+	schemaName, name := "", shown.Table
+	if r.cfg.Dialect == schema.PostgreSQL {
+		schemaName, name = recordedName(e.Table, shown.Table)
+	}
+	table, err := r.tables.Table(ctx, s, schemaName, name)
 	if err != nil {
 		return err
+	}
+	if r.cfg.Dialect == schema.PostgreSQL {
+		if e.Before, err = retyped(table, e.Before, instants.Before); err != nil {
+			return err
+		}
+		if e.After, err = retyped(table, e.After, instants.After); err != nil {
+			return err
+		}
+		if shown = e.After; e.Kind == sqlparse.Delete {
+			shown = e.Before
+		}
 	}
 	if same, err := image.Diff(table, e.Before, e.After); err != nil || same == nil {
 		return err
@@ -117,7 +133,7 @@ func (r *Resource) undoEntry(ctx context.Context, s session, e undo.Entry, java 
 	}
 	current, err := readKeys(ctx, s, r.cfg.Dialect, table, keys)
 	if err != nil {
-		r.tables.Invalidate("", shown.Table)
+		r.tables.Invalidate(schemaName, name)
 		return fmt.Errorf("read the rows of table %s as they are: %w", table.Name, err)
 	}
 	dirty, err := diff(table, e.After, current)

@@ -12,7 +12,6 @@ import (
 	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/datasource/undo"
-	"github.com/qiao-tx/qiao/protocol"
 )
 
 // errColumns: the statement names columns that the table does not have.
@@ -91,7 +90,7 @@ func (t *localTx) seeWhatChanged(ctx context.Context, table *schema.Table, e und
 	}
 	// MySQL counts the rows that an UPDATE found if the client asked for that
 	// (clientFoundRows), else those it changed. Which, an UPDATE without effect tells.
-	where, args := image.WhereKeys(t.dialect(), table, one)
+	where, args := image.WhereKeys(t.dialect(), table, one, 1)
 	key := t.dialect().Quote(table.PrimaryKey[0])
 	found, err := t.session().Exec(ctx, "UPDATE "+t.dialect().Quote(table.Name)+" SET "+key+" = "+key+" WHERE "+where, args...)
 	if err != nil {
@@ -114,7 +113,7 @@ func (t *localTx) record(table *schema.Table, e undo.Entry) error {
 	if err := t.locks.Add(table, locked); err != nil {
 		return err
 	}
-	e.Table = t.dialect().Quote(table.Name)
+	e.Table = table.Quoted(t.dialect())
 	t.entries = append(t.entries, e)
 	return nil
 }
@@ -126,37 +125,24 @@ func (t *localTx) lockRows(ctx context.Context, st *sqlparse.Statement, args []d
 	if err != nil {
 		return err
 	}
-	var key []schema.Column
-	for _, name := range table.PrimaryKey {
-		c, _ := table.Column(name)
-		key = append(key, c)
-	}
 	suffix := ""
 	if t.dialect() == schema.MySQL {
 		suffix = " " + st.ForUpdateSuffix
 	}
-	rows, err := t.matching(ctx, table, st, args, key, suffix)
+	rows, err := t.matching(ctx, table, st, args, keyColumns(table), suffix)
 	if err != nil {
 		return err
 	}
-	var locks image.Locks
-	if err := locks.Add(table, rows); err != nil || locks.Empty() {
-		return err
-	}
-	r := t.conn.res
-	check := func() error {
-		return r.cfg.Coordinator.CheckLocks(ctx, t.xid, protocol.TypeAT, r.id, locks.String())
-	}
-	if t.alone {
-		return check() // the caller drops the local locks before it tries again
-	}
-	return r.holdLocks(ctx, check)
+	return t.checkLocks(ctx, table, rows)
 }
 
 // matching reads the rows that the statement's own clauses choose.
 func (t *localTx) matching(ctx context.Context, table *schema.Table, st *sqlparse.Statement, args []driver.NamedValue, columns []schema.Column, suffix string) (image.Image, error) {
 	d := t.dialect()
 	from := d.Quote(st.Table)
+	if d == schema.PostgreSQL {
+		from = table.Quoted(d) // whatever search_path is
+	}
 	if st.Alias != "" {
 		from += " AS " + d.Quote(st.Alias)
 	}
@@ -233,6 +219,12 @@ func refuseKeys(table *schema.Table, st *sqlparse.Statement) error {
 	for _, name := range st.Set {
 		if table.IsKey(name) {
 			return fmt.Errorf("%w: table %s, column %s: delete the row and insert it anew", ErrPrimaryKeyChanged, table.Name, name)
+		}
+		if c, _ := table.Column(name); c.Identity {
+			return &sqlparse.Unsupported{
+				Reason: fmt.Sprintf("table %s: an UPDATE of the identity column %s, to which no UPDATE can give its value back", table.Name, c.Name),
+				Remedy: "leave the column out",
+			}
 		}
 	}
 	if st.Limit.SQL == "" {

@@ -158,9 +158,12 @@ func (r *Resource) identify(ctx context.Context) error {
 	}
 	defer done()
 	r.id = r.cfg.ResourceID
-	if r.cfg.Dialect == schema.SQLite {
+	switch r.cfg.Dialect {
+	case schema.SQLite:
 		err = r.identifyFile(ctx, s)
-	} else {
+	case schema.PostgreSQL:
+		err = r.identifyPostgres(ctx, s)
+	default:
 		err = r.identifyDatabase(ctx, s)
 	}
 	if err != nil {

@@ -132,7 +132,7 @@ func TestPhaseTwoAfterClose(t *testing.T) {
 
 // The scripts that operators run are those that the program runs.
 func TestScriptsAreTheSame(t *testing.T) {
-	for d, name := range map[schema.Dialect]string{schema.MySQL: "mysql.sql", schema.SQLite: "sqlite.sql"} {
+	for d, name := range map[schema.Dialect]string{schema.MySQL: "mysql.sql", schema.SQLite: "sqlite.sql", schema.PostgreSQL: "postgresql.sql"} {
 		script, err := os.ReadFile(filepath.Join("..", "..", "script", "client", "at", "db", name))
 		require.NoError(t, err)
 		own, err := at.UndoTableDDL(d)

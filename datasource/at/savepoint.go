@@ -3,6 +3,7 @@ package at
 import (
 	"strings"
 
+	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 )
 
@@ -23,7 +24,7 @@ func (t *localTx) follow(s sqlparse.Savepoint) {
 		return
 	}
 	for i := len(t.savepoints) - 1; i >= 0; i-- {
-		if !strings.EqualFold(t.savepoints[i].name, s.Name) {
+		if t.savepoints[i].name != s.Name && (t.dialect() == schema.PostgreSQL || !strings.EqualFold(t.savepoints[i].name, s.Name)) {
 			continue
 		}
 		if s.Verb == sqlparse.RollbackToSavepoint {

@@ -80,11 +80,11 @@ func (s poolSession) Exec(ctx context.Context, query string, args ...any) (int64
 
 // readImage runs a query for some columns of rows. rest is what follows FROM.
 func readImage(ctx context.Context, s session, d schema.Dialect, t *schema.Table, columns []schema.Column, rest string, args []any) (image.Image, error) {
-	rows, err := s.Query(ctx, "SELECT "+image.SelectList(d, columns)+" FROM "+rest, args...)
+	rows, err := s.Query(ctx, "SELECT "+image.SelectList(d, "", columns)+" FROM "+rest, args...)
 	if err != nil {
 		return image.Image{}, err
 	}
-	img := image.Image{Table: t.Name}
+	img := image.Image{Table: t.FullName()}
 	for _, values := range rows {
 		row, err := image.FromRow(d, t, columns, values)
 		if err != nil {
@@ -98,10 +98,10 @@ func readImage(ctx context.Context, s session, d schema.Dialect, t *schema.Table
 // locking makes a SELECT read and lock the rows as they are now, not as the
 // transaction's snapshot shows them. SQLite's writer holds the whole file.
 func locking(d schema.Dialect) string {
-	if d == schema.MySQL {
-		return " FOR UPDATE"
+	if d == schema.SQLite {
+		return ""
 	}
-	return ""
+	return " FOR UPDATE"
 }
 
 // keysPerQuery bounds the placeholders of one query, and SQLite's depth of
@@ -110,11 +110,11 @@ const keysPerQuery = 300
 
 // readKeys reads and locks the rows with the given keys.
 func readKeys(ctx context.Context, s session, d schema.Dialect, t *schema.Table, keys [][]any) (image.Image, error) {
-	img := image.Image{Table: t.Name}
+	img := image.Image{Table: t.FullName()}
 	for len(keys) > 0 {
 		n := min(len(keys), keysPerQuery)
-		where, args := image.WhereKeys(d, t, keys[:n])
-		part, err := readImage(ctx, s, d, t, image.Columns(t), d.Quote(t.Name)+" WHERE "+where+locking(d), args)
+		where, args := image.WhereKeys(d, t, keys[:n], 1)
+		part, err := readImage(ctx, s, d, t, image.Columns(t), t.Quoted(d)+" WHERE "+where+locking(d), args)
 		if err != nil {
 			return image.Image{}, err
 		}

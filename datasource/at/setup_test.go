@@ -32,6 +32,8 @@ type env struct {
 	connector *at.Connector
 	db, plain *sql.DB
 	id        string
+	// dsn is PostgreSQL's.
+	dsn string
 	// again opens the database once more, as another service would.
 	again func(s settings) *env
 }
@@ -42,6 +44,10 @@ type settings struct {
 	dsn    func(*mysql.Config)
 	// dsnSuffix is added to SQLite's data source name.
 	dsnSuffix string
+	// urlSuffix is added to PostgreSQL's.
+	urlSuffix string
+	// asWritten: PostgreSQL gets the test's texts as they are.
+	asWritten bool
 	wrap      func(driver.Connector) driver.Connector
 }
 
@@ -78,6 +84,10 @@ func (c sqliteConnector) Driver() driver.Driver { return &sqlite.Driver{} }
 
 func open(t testing.TB, d schema.Dialect, inner, plain driver.Connector, s settings, ddl []string) *env {
 	t.Helper()
+	translate := d == schema.PostgreSQL && !s.asWritten
+	if translate {
+		plain = translating{plain}
+	}
 	e := &env{t: t, dialect: d, tc: newCoordinator(t), plain: sql.OpenDB(plain)}
 	t.Cleanup(func() { require.NoError(t, e.plain.Close()) })
 	e.again = func(s settings) *env { return open(t, d, inner, plain, s, nil) }
@@ -89,6 +99,9 @@ func open(t testing.TB, d schema.Dialect, inner, plain driver.Connector, s setti
 	if d == schema.MySQL {
 		config.ResourceID = "jdbc:mysql://test:3306/" + t.Name()
 	}
+	if d == schema.PostgreSQL {
+		config.ResourceID = "jdbc:postgresql://test:5432/" + t.Name()
+	}
 	if s.config != nil {
 		s.config(&config)
 	}
@@ -99,15 +112,20 @@ func open(t testing.TB, d schema.Dialect, inner, plain driver.Connector, s setti
 	e.connector, err = at.Open(t.Context(), inner, config)
 	require.NoError(t, err)
 	e.id = e.connector.Resource().ID()
-	e.db = sql.OpenDB(e.connector)
+	var connector driver.Connector = e.connector
+	if translate {
+		connector = translating{connector}
+	}
+	e.db = sql.OpenDB(connector)
 	t.Cleanup(func() { require.NoError(t, e.db.Close()) })
 	return e
 }
 
-// onEachDatabase runs a test on each of them and on SQLite.
+// onEachDatabase runs a test on each of them, on PostgreSQL and on SQLite.
 func onEachDatabase(t *testing.T, s settings, ddl []string, test func(t *testing.T, e *env)) {
 	t.Helper()
 	onMySQL(t, s, ddl, test)
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, openPostgres(t, s, ddl)) })
 	t.Run("SQLite", func(t *testing.T) { test(t, onSQLite(t, s, ddl...)) })
 }
 

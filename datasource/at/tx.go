@@ -31,10 +31,12 @@ type localTx struct {
 	// lost says why the transaction can only be rolled back; nil while it can
 	// be committed.
 	lost error
+	// mendable: ROLLBACK TO a savepoint takes back what lost stands for.
+	mendable bool
 }
 
 func (c *conn) begin(ctx context.Context, global string, opts driver.TxOptions) (*localTx, error) {
-	tx := &localTx{conn: c, xid: global}
+	tx := &localTx{conn: c, xid: global, locks: image.Locks{Zone: c.res.cfg.JavaZone}}
 	var err error
 	if global != "" && c.res.cfg.Dialect == schema.SQLite && !opts.ReadOnly {
 		tx.inner = sqliteTx{c.res, driverSession{c}}
@@ -56,7 +58,7 @@ func (t *localTx) session() session { return driverSession{t.conn} }
 
 // exec runs one statement of a bound transaction.
 func (t *localTx) exec(ctx context.Context, st *sqlparse.Statement, args []driver.NamedValue, run func(context.Context) (driver.Result, error)) (result driver.Result, err error) {
-	if err := t.usable(); err != nil {
+	if err := t.usable(st); err != nil {
 		return nil, err
 	}
 	defer func() { t.observe(st, err) }()
@@ -64,25 +66,44 @@ func (t *localTx) exec(ctx context.Context, st *sqlparse.Statement, args []drive
 	case sqlparse.Read, sqlparse.Local:
 		return run(ctx)
 	case sqlparse.SelectForUpdate:
+		if t.conn.res.db.returns {
+			rows, err := t.lockReturned(ctx, st, args)
+			if err != nil {
+				return nil, err
+			}
+			return rows.affected(), nil
+		}
 		if err := t.lockRows(ctx, st, args); err != nil {
 			return nil, err
 		}
 		return run(ctx)
+	}
+	if t.conn.res.db.returns {
+		rows, err := t.change(ctx, st, args)
+		if err != nil {
+			return nil, err
+		}
+		return rows.affected(), nil
 	}
 	return t.protect(ctx, st, args, run)
 }
 
 // query runs one query of a bound transaction.
 func (t *localTx) query(ctx context.Context, st *sqlparse.Statement, args []driver.NamedValue, run func(context.Context) (driver.Rows, error)) (rows driver.Rows, err error) {
-	if err := t.usable(); err != nil {
+	if err := t.usable(st); err != nil {
 		return nil, err
 	}
-	switch st.Kind {
-	case sqlparse.Insert, sqlparse.Update, sqlparse.Delete:
+	if changes(st.Kind) && !st.Returns {
 		return nil, &sqlparse.Unsupported{Reason: "a statement that changes rows, run as a query", Remedy: "use Exec"}
 	}
 	defer func() { t.observe(st, err) }()
-	if st.Kind == sqlparse.SelectForUpdate {
+	switch {
+	case changes(st.Kind):
+		return anyRows(t.change(ctx, st, args))
+	case st.Kind != sqlparse.SelectForUpdate:
+	case t.conn.res.db.returns:
+		return anyRows(t.lockReturned(ctx, st, args))
+	default:
 		if err := t.lockRows(ctx, st, args); err != nil {
 			return nil, err
 		}
@@ -90,7 +111,25 @@ func (t *localTx) query(ctx context.Context, st *sqlparse.Statement, args []driv
 	return run(ctx)
 }
 
-func (t *localTx) usable() error {
+// changes tells the statements that change rows.
+func changes(k sqlparse.Kind) bool {
+	return k == sqlparse.Insert || k == sqlparse.Update || k == sqlparse.Delete
+}
+
+// anyRows keeps a nil *keptRows from becoming rows.
+func anyRows(rows *keptRows, err error) (driver.Rows, error) {
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+// usable tells whether the statement may run. st is nil for the end of the
+// transaction.
+func (t *localTx) usable(st *sqlparse.Statement) error {
+	if t.lost != nil && t.mendable && st != nil && st.Savepoint.Verb == sqlparse.RollbackToSavepoint {
+		return nil
+	}
 	if t.lost != nil {
 		return fmt.Errorf("%w: %w", ErrMustRollBack, t.lost)
 	}
@@ -102,12 +141,15 @@ func (t *localTx) usable() error {
 func (t *localTx) observe(st *sqlparse.Statement, err error) {
 	if err == nil {
 		t.follow(st.Savepoint)
+		if st.Savepoint.Verb == sqlparse.RollbackToSavepoint {
+			t.lost, t.mendable = nil, false
+		}
 		return
 	}
 	if t.lost != nil || harmless(err) || t.conn.res.db.statementOnly(err) {
 		return
 	}
-	t.lost = err
+	t.lost, t.mendable = err, t.conn.res.db.mendable(err)
 }
 
 // harmless tells our own refusals, before anything was executed.
@@ -152,7 +194,7 @@ func (t *localTx) commitExplicit(ctx context.Context) error {
 // without a branch would never be undone. When it fails, the local transaction
 // has been rolled back, but for ErrOutcomeUnknown.
 func (t *localTx) commit(ctx context.Context, register func(context.Context) (int64, error)) error {
-	if err := t.usable(); err != nil {
+	if err := t.usable(nil); err != nil {
 		return errors.Join(err, t.rollback())
 	}
 	if len(t.entries) == 0 {

@@ -26,9 +26,18 @@ type undoKey struct {
 
 func (r *Resource) insertUndo(ctx context.Context, s session, key undoKey, undoContext string, content []byte, state int) error {
 	_, err := s.Exec(ctx, "INSERT INTO undo_log (branch_id, xid, context, rollback_info, log_status, log_created, log_modified)"+
-		" VALUES (?, ?, ?, ?, ?, "+r.db.now+", "+r.db.now+")",
+		" VALUES ("+r.marks(1, 5)+", "+r.db.now+", "+r.db.now+")",
 		key.branchID, key.xid, undoContext, content, int64(state))
 	return err
+}
+
+// marks are the places of n arguments, the first of which is number first.
+func (r *Resource) marks(first, n int) string {
+	marks := make([]string, n)
+	for i := range marks {
+		marks[i] = r.cfg.Dialect.Placeholder(first + i)
+	}
+	return strings.Join(marks, ", ")
 }
 
 // undoRow is what phase two needs of a row.
@@ -40,7 +49,7 @@ type undoRow struct {
 
 // readUndo reads and locks a row; nil when there is none.
 func (r *Resource) readUndo(ctx context.Context, s session, key undoKey) (*undoRow, error) {
-	rows, err := s.Query(ctx, "SELECT context, rollback_info, log_status FROM undo_log WHERE xid = ? AND branch_id = ?"+
+	rows, err := s.Query(ctx, "SELECT context, rollback_info, log_status FROM undo_log WHERE xid = "+r.marks(1, 1)+" AND branch_id = "+r.marks(2, 1)+
 		locking(r.cfg.Dialect), key.xid, key.branchID)
 	if err != nil || len(rows) == 0 {
 		return nil, err
@@ -67,8 +76,15 @@ func text(v any) string {
 // a thousand terms of OR.
 func (r *Resource) deleteUndo(ctx context.Context, s session, keys []undoKey) error {
 	where, args := whereUndo(keys)
-	if r.cfg.Dialect == schema.SQLite {
+	switch r.cfg.Dialect {
+	case schema.SQLite:
 		where = "(xid, branch_id) IN (VALUES " + strings.TrimSuffix(strings.Repeat("(?, ?), ", len(keys)), ", ") + ")"
+	case schema.PostgreSQL:
+		rows := make([]string, len(keys))
+		for i := range rows {
+			rows[i] = fmt.Sprintf("(CAST($%d AS varchar), CAST($%d AS bigint))", 2*i+1, 2*i+2)
+		}
+		where = "(xid, branch_id) IN (VALUES " + strings.Join(rows, ", ") + ")"
 	}
 	_, err := s.Exec(ctx, "DELETE FROM undo_log WHERE "+where, args...)
 	return err
@@ -118,8 +134,11 @@ func (r *Resource) DeleteUndo(ctx context.Context, age time.Duration) error {
 	}
 	defer done()
 	statement := fmt.Sprintf("DELETE FROM undo_log WHERE log_created <= %s LIMIT %d", r.db.ago, deleteBatch)
-	if !r.db.rowLocks {
+	switch r.cfg.Dialect {
+	case schema.SQLite:
 		statement = fmt.Sprintf("DELETE FROM undo_log WHERE rowid IN (SELECT rowid FROM undo_log WHERE log_created <= %s LIMIT %d)", r.db.ago, deleteBatch)
+	case schema.PostgreSQL:
+		statement = fmt.Sprintf("DELETE FROM undo_log WHERE id IN (SELECT id FROM undo_log WHERE log_created <= %s LIMIT %d)", r.db.ago, deleteBatch)
 	}
 	for {
 		var n int64

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/undo"
 	"github.com/qiao-tx/qiao/protocol/compress"
 )
@@ -125,24 +126,28 @@ func (r *Resource) storeParts(ctx context.Context, s session, key undoKey, rest 
 	return ids, nil
 }
 
-// loadRecord reads the record of a branch's row.
-func (r *Resource) loadRecord(ctx context.Context, s session, key undoKey, row *undoRow) (undo.Record, undo.Context, error) {
-	form, err := undo.ParseContext(row.context)
-	if err != nil {
-		return undo.Record{}, form, err
+// loadRecord reads the record of a branch's row. instants is the same record
+// with its moments in UTC: PostgreSQL's TIMESTAMPTZ are moments, its TIMESTAMP
+// are in Java's own time, and a record does not tell them apart.
+func (r *Resource) loadRecord(ctx context.Context, s session, key undoKey, row *undoRow) (record, instants undo.Record, form undo.Context, err error) {
+	if form, err = undo.ParseContext(row.context); err != nil {
+		return record, instants, form, err
 	}
-	if err := form.Readable(); err != nil {
-		return undo.Record{}, form, err
+	if err = form.Readable(); err != nil {
+		return record, instants, form, err
 	}
 	content, err := r.join(ctx, s, key, row.content, form.Parts)
 	if err != nil {
-		return undo.Record{}, form, err
+		return record, instants, form, err
 	}
 	if content, err = r.unpack(form, content); err != nil {
-		return undo.Record{}, form, err
+		return record, instants, form, err
 	}
-	record, err := r.codec.Decode(content)
-	return record, form, err
+	if record, err = r.codec.Decode(content); err != nil || r.cfg.Dialect != schema.PostgreSQL || r.codec.Zone == nil {
+		return record, record, form, err
+	}
+	instants, err = undo.Codec{Dialect: r.cfg.Dialect}.Decode(content)
+	return record, instants, form, err
 }
 
 // join puts the parts of a record behind its beginning.
@@ -154,8 +159,8 @@ func (r *Resource) join(ctx context.Context, s session, key undoKey, beginning [
 	for _, id := range parts {
 		args = append(args, id)
 	}
-	rows, err := s.Query(ctx, "SELECT branch_id, rollback_info FROM undo_log WHERE xid = ? AND branch_id IN ("+
-		strings.TrimSuffix(strings.Repeat("?, ", len(parts)), ", ")+")"+locking(r.cfg.Dialect), args...)
+	rows, err := s.Query(ctx, "SELECT branch_id, rollback_info FROM undo_log WHERE xid = "+r.marks(1, 1)+
+		" AND branch_id IN ("+r.marks(2, len(parts))+")"+locking(r.cfg.Dialect), args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the parts of the undo record: %w", err)
 	}

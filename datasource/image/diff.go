@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -68,7 +69,7 @@ func diff(t *schema.Table, expected, found Image, equal equality) (*Difference, 
 		id := identity(key)
 		got, ok := byKey[id]
 		if !ok {
-			return &Difference{Table: t.Name, Key: keyName(key), Expected: "a row", Found: "none"}, nil
+			return &Difference{Table: t.FullName(), Key: keyName(key), Expected: "a row", Found: "none"}, nil
 		}
 		delete(byKey, id)
 		if d := diffRow(t, keyName(key), want, got, equal); d != nil {
@@ -81,7 +82,7 @@ func diff(t *schema.Table, expected, found Image, equal equality) (*Difference, 
 			return nil, err
 		}
 		if _, extra := byKey[identity(key)]; extra {
-			return &Difference{Table: t.Name, Key: keyName(key), Expected: "no row", Found: "one"}, nil
+			return &Difference{Table: t.FullName(), Key: keyName(key), Expected: "no row", Found: "one"}, nil
 		}
 	}
 	return nil, nil
@@ -115,10 +116,10 @@ func diffRow(t *schema.Table, key string, want, got Row, equal equality) *Differ
 	for _, w := range want {
 		g, ok := got.Field(w.Name)
 		if !ok {
-			return &Difference{Table: t.Name, Key: key, Column: w.Name, Expected: show(w.Value), Found: "no such column"}
+			return &Difference{Table: t.FullName(), Key: key, Column: w.Name, Expected: show(w.Value), Found: "no such column"}
 		}
 		if c, _ := t.Column(w.Name); !equal(c, w.Value, g.Value) {
-			return &Difference{Table: t.Name, Key: key, Column: w.Name, Expected: show(w.Value), Found: show(g.Value)}
+			return &Difference{Table: t.FullName(), Key: key, Column: w.Name, Expected: show(w.Value), Found: show(g.Value)}
 		}
 	}
 	return nil
@@ -158,4 +159,33 @@ func show(v any) string {
 		end--
 	}
 	return text[:end] + "…"
+}
+
+// ErrNoRow: an image lacks a row that another has.
+var ErrNoRow = errors.New("the image has no such row")
+
+// Matching gives the rows of an image whose keys are those of another's rows, in
+// the order of these. The error is ErrNoRow when one is not there.
+func Matching(t *schema.Table, img, like Image) (Image, error) {
+	byKey := make(map[string]Row, len(img.Rows))
+	for _, row := range img.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return Image{}, err
+		}
+		byKey[identity(key)] = row
+	}
+	found := Image{Table: img.Table}
+	for _, row := range like.Rows {
+		key, err := row.Key(t)
+		if err != nil {
+			return Image{}, err
+		}
+		match, ok := byKey[identity(key)]
+		if !ok {
+			return Image{}, fmt.Errorf("%w: table %s, row %s", ErrNoRow, t.FullName(), keyName(key))
+		}
+		found.Rows = append(found.Rows, match)
+	}
+	return found, nil
 }

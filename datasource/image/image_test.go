@@ -1,7 +1,9 @@
 package image
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -75,13 +77,13 @@ func TestEqualIsByMeaning(t *testing.T) {
 }
 
 func TestArgWritesTheSameValue(t *testing.T) {
-	assert.Equal(t, int64(1), Arg(mysql("tinyint(1)", schema.JDBCBit), true))
-	assert.Equal(t, uint64(math.MaxUint64), Arg(mysql("bigint unsigned", schema.JDBCBigInt), uint64(math.MaxUint64)))
-	assert.Equal(t, "9.90", Arg(mysql("decimal(4,2)", schema.JDBCDecimal), Decimal("9.90")))
-	assert.Equal(t, "2024", Arg(mysql("year", schema.JDBCDate), Date("2024-01-01")))
-	assert.Equal(t, int64(2024), Arg(mysql("year", schema.JDBCDate), Year(2024)))
-	assert.Equal(t, float64(float32(0.1)), Arg(mysql("float", schema.JDBCReal), float32(0.1)))
-	assert.Nil(t, Arg(mysql("float", schema.JDBCReal), nil))
+	assert.Equal(t, int64(1), Arg(schema.MySQL, mysql("tinyint(1)", schema.JDBCBit), true))
+	assert.Equal(t, uint64(math.MaxUint64), Arg(schema.MySQL, mysql("bigint unsigned", schema.JDBCBigInt), uint64(math.MaxUint64)))
+	assert.Equal(t, "9.90", Arg(schema.MySQL, mysql("decimal(4,2)", schema.JDBCDecimal), Decimal("9.90")))
+	assert.Equal(t, "2024", Arg(schema.MySQL, mysql("year", schema.JDBCDate), Date("2024-01-01")))
+	assert.Equal(t, int64(2024), Arg(schema.MySQL, mysql("year", schema.JDBCDate), Year(2024)))
+	assert.Equal(t, float64(float32(0.1)), Arg(schema.MySQL, mysql("float", schema.JDBCReal), float32(0.1)))
+	assert.Nil(t, Arg(schema.MySQL, mysql("float", schema.JDBCReal), nil))
 }
 
 func keyed(name string, values ...any) (*schema.Table, Image) {
@@ -137,13 +139,6 @@ func TestLocksOfABranch(t *testing.T) {
 	require.NoError(t, l.Add(orders, img))
 	assert.Equal(t, "orders:1,2;Stock:a", l.String())
 	assert.False(t, l.Empty())
-}
-
-func TestCompositeKeysJoinInKeyOrder(t *testing.T) {
-	table := &schema.Table{Name: "t", PrimaryKey: []string{"k2", "k1"}, Columns: []schema.Column{{Name: "k1"}, {Name: "k2"}}}
-	var l Locks
-	require.NoError(t, l.Add(table, Image{Table: "t", Rows: []Row{{{Name: "k1", Value: "a"}, {Name: "k2", Value: int32(1)}}}}))
-	assert.Equal(t, "t:1_a", l.String())
 }
 
 // Deleting 'Ab ' must conflict with inserting 'ab' where both are one key.
@@ -206,13 +201,38 @@ func TestAmbiguousCompositeKeysStayApart(t *testing.T) {
 
 func TestSelectListReadsExactly(t *testing.T) {
 	columns := []schema.Column{mysql("float", 7), mysql("datetime(6)", 93), mysql("int", 4)}
-	assert.Equal(t, "`c`+0e0, CAST(`c` AS CHAR), `c`", SelectList(schema.MySQL, columns))
-	assert.Equal(t, "+`c`, +`c`, +`c`", SelectList(schema.SQLite, columns))
+	assert.Equal(t, "`c`+0e0, CAST(`c` AS CHAR), `c`", SelectList(schema.MySQL, "", columns))
+	assert.Equal(t, "+`c`, +`c`, +`c`", SelectList(schema.SQLite, "", columns))
 }
 
 func TestWhereKeys(t *testing.T) {
 	table := &schema.Table{Name: "t", PrimaryKey: []string{"a", "b"}, Columns: []schema.Column{{Name: "a"}, {Name: "b", DatabaseType: "decimal(20,4) unsigned"}}}
-	where, args := WhereKeys(schema.MySQL, table, [][]any{{int32(1), Decimal("2")}, {int32(3), Decimal("4")}})
+	where, args := WhereKeys(schema.MySQL, table, [][]any{{int32(1), Decimal("2")}, {int32(3), Decimal("4")}}, 1)
 	assert.Equal(t, "(`a` = ? AND `b` = CAST(? AS DECIMAL(20,4))) OR (`a` = ? AND `b` = CAST(? AS DECIMAL(20,4)))", where)
 	assert.Equal(t, []any{int64(1), "2", int64(3), "4"}, args)
+}
+
+// The orders are those of a java.util.HashMap, as OpenJDK 17 prints them.
+func TestCompositeKeysAreInJavasOrder(t *testing.T) {
+	many := []string{"column_9", "column_0", "column_8", "column_7", "column_6", "column_5", "column_4", "column_10", "column_3", "column_11", "column_2", "column_12", "column_1", "column_13"}
+	var counted []string
+	for i := range many {
+		counted = append(counted, fmt.Sprint("column_", i))
+	}
+	for _, c := range []struct{ key, want []string }{
+		{[]string{"k2", "k1"}, []string{"k1", "k2"}}, {[]string{"k1", "k2"}, []string{"k1", "k2"}},
+		{[]string{"order_id", "user_id"}, []string{"user_id", "order_id"}}, {[]string{"c", "b", "a1"}, []string{"a1", "b", "c"}},
+		{[]string{"tenant", "id"}, []string{"id", "tenant"}}, {[]string{"zz", "yy", "xx", "ww"}, []string{"zz", "yy", "xx", "ww"}},
+		{[]string{"BB", "Aa"}, []string{"BB", "Aa"}}, {[]string{"Aa", "BB"}, []string{"Aa", "BB"}}, // equal hash codes
+		{[]string{"姓名", "id", "x"}, []string{"姓名", "x", "id"}}, {counted, many},
+	} {
+		table := &schema.Table{Name: "t", PrimaryKey: c.key}
+		var row Row
+		for _, name := range c.key {
+			row = append(row, Field{Name: name, Key: true, Value: name})
+		}
+		var l Locks
+		require.NoError(t, l.Add(table, Image{Rows: []Row{row}}))
+		assert.Equal(t, "t:"+strings.Join(c.want, "_"), l.String())
+	}
 }

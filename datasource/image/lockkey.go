@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/qiao-tx/qiao/datasource/schema"
 )
@@ -13,6 +14,10 @@ import (
 // Locks collects the global locks of one branch, each once, in the order in
 // which its rows were first met. The zero value is empty and ready.
 type Locks struct {
+	// Zone is the time zone of Java services on the same database: the text of a
+	// TIMESTAMPTZ key is in it. Nil is UTC.
+	Zone *time.Location
+
 	tables []string
 	keys   map[string][]string
 	seen   map[[2]string]bool
@@ -21,19 +26,20 @@ type Locks struct {
 // Add takes the rows of an image. Nothing is added when one of them has a key
 // that cannot be written into a lock key.
 func (l *Locks) Add(t *schema.Table, img Image) error {
-	if strings.ContainsAny(t.Name, ":;") {
-		return fmt.Errorf("table %q: a name with ':' or ';' cannot be written into a lock key", t.Name)
+	name := t.FullName()
+	if strings.ContainsAny(name, ":;") {
+		return fmt.Errorf("table %q: a name with ':' or ';' cannot be written into a lock key", name)
 	}
 	var keys []string
 	for _, row := range img.Rows {
-		texts, err := rowKeys(t, row)
+		texts, err := l.rowKeys(t, row)
 		if err != nil {
 			return err
 		}
 		keys = append(keys, texts...)
 	}
 	for _, key := range keys {
-		l.add(t.Name, key)
+		l.add(name, key)
 	}
 	return nil
 }
@@ -65,20 +71,25 @@ func (l *Locks) String() string {
 	return strings.Join(groups, ";")
 }
 
-// rowKeys is the row's key as Java writes it: the columns in key order, joined
+// rowKeys is the row's key as Java writes it: the columns in Java's order, joined
 // with "_". Java takes 'A' and 'a' for two rows even where the column's
 // collation takes them for one; for such columns the folded spelling is locked
 // as well, so that deleting 'A' conflicts with inserting 'a'. Other equalities
 // of collations (accents, ß and ss) are not covered.
-func rowKeys(t *schema.Table, row Row) ([]string, error) {
+func (l *Locks) rowKeys(t *schema.Table, row Row) ([]string, error) {
 	key, err := row.Key(t)
 	if err != nil {
 		return nil, err
 	}
+	key = javaOrder(key)
 	exact, folded := make([]string, len(key)), make([]string, len(key))
 	for i, f := range key {
 		c, _ := t.Column(f.Name)
-		text := KeyText(asJavaLocks(c, f.Value))
+		value := asJavaLocks(c, f.Value)
+		if instant, ok := value.(Instant); ok {
+			value = instant.in(l.Zone)
+		}
+		text := KeyText(value)
 		if strings.ContainsAny(text, ",;") {
 			return nil, fmt.Errorf("table %s: the primary key %s = %q contains ',' or ';', which separate lock keys: AT cannot lock this row", t.Name, f.Name, text)
 		}
@@ -132,6 +143,12 @@ func KeyText(v any) string {
 		return whole
 	case Year:
 		return fmt.Sprintf("%04d-01-01", int16(v))
+	case Instant:
+		return KeyText(Timestamp(v))
+	case Object:
+		return v.Text
+	case Array:
+		return v.Text
 	}
 	return fmt.Sprint(v)
 }

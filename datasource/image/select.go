@@ -21,12 +21,19 @@ func Columns(t *schema.Table) []schema.Column {
 // driver's settings: MySQL's dates as text, because a driver may turn them
 // into a time of some zone; its FLOAT as a double, because the text protocol
 // rounds it to six digits; SQLite's values behind a "+", because a driver may
-// convert by the declared type of a plain column.
-func SelectList(d schema.Dialect, columns []schema.Column) string {
+// convert by the declared type of a plain column; PostgreSQL's as texts that no
+// setting of the session changes. The names stand behind a qualifier unless that
+// is "".
+func SelectList(d schema.Dialect, qualifier string, columns []schema.Column) string {
 	list := make([]string, len(columns))
+	if qualifier != "" {
+		qualifier = d.Quote(qualifier) + "."
+	}
 	for i, c := range columns {
-		name := d.Quote(c.Name)
+		name := qualifier + d.Quote(c.Name)
 		switch {
+		case d == schema.PostgreSQL:
+			name = postgresSelect(c, name)
 		case d == schema.SQLite:
 			name = "+" + name
 		case baseType(c.DatabaseType) == "float":
@@ -56,9 +63,10 @@ func FromRow(d schema.Dialect, t *schema.Table, columns []schema.Column, values 
 }
 
 // WhereKeys is a condition that holds for exactly the rows with the given
-// keys, and its arguments. Each key lists the values of the table's primary
-// key in key order.
-func WhereKeys(d schema.Dialect, t *schema.Table, keys [][]any) (string, []any) {
+// keys, and its arguments, of which the first is the statement's argument
+// number first, from 1. Each key lists the values of the table's primary key in
+// key order.
+func WhereKeys(d schema.Dialect, t *schema.Table, keys [][]any, first int) (string, []any) {
 	var b strings.Builder
 	args := make([]any, 0, len(keys)*len(t.PrimaryKey))
 	for i, key := range keys {
@@ -71,8 +79,8 @@ func WhereKeys(d schema.Dialect, t *schema.Table, keys [][]any) (string, []any) 
 				b.WriteString(" AND ")
 			}
 			c, _ := t.Column(name)
-			b.WriteString(d.Quote(name) + " = " + keyPlaceholder(d, c))
-			args = append(args, keyArg(c, key[j]))
+			args = append(args, keyArg(d, c, key[j]))
+			b.WriteString(d.Quote(name) + " = " + keyPlaceholder(d, c, first+len(args)-1))
 		}
 		b.WriteByte(')')
 	}
@@ -81,10 +89,10 @@ func WhereKeys(d schema.Dialect, t *schema.Table, keys [][]any) (string, []any) 
 
 // keyArg makes a number of a BIT key, which MySQL compares with one: it takes
 // bytes for the text of a number.
-func keyArg(c schema.Column, v any) any {
+func keyArg(d schema.Dialect, c schema.Column, v any) any {
 	b, ok := v.([]byte)
-	if !ok || baseType(c.DatabaseType) != "bit" || len(b) > 8 {
-		return Arg(c, v)
+	if !ok || d != schema.MySQL || baseType(c.DatabaseType) != "bit" || len(b) > 8 {
+		return Arg(d, c, v)
 	}
 	var n uint64
 	for _, digit := range b {
@@ -95,7 +103,7 @@ func keyArg(c schema.Column, v any) any {
 
 // keyPlaceholder makes MySQL compare a decimal key as a decimal; a plain text
 // argument would be compared as a double, which cannot tell all keys apart.
-func keyPlaceholder(d schema.Dialect, c schema.Column) string {
+func keyPlaceholder(d schema.Dialect, c schema.Column, n int) string {
 	if base := baseType(c.DatabaseType); d == schema.MySQL && (base == "decimal" || base == "numeric") {
 		precision := strings.TrimPrefix(c.DatabaseType, base)
 		if i := strings.IndexByte(precision, ')'); i >= 0 {
@@ -103,5 +111,15 @@ func keyPlaceholder(d schema.Dialect, c schema.Column) string {
 		}
 		return "CAST(? AS DECIMAL" + precision + ")"
 	}
-	return "?"
+	return Placeholder(d, c, n)
+}
+
+// Placeholder is the place of a value of the column, which is the statement's
+// argument number n, from 1. PostgreSQL's values are texts, whatever the driver
+// would make of the column's type.
+func Placeholder(d schema.Dialect, c schema.Column, n int) string {
+	if d == schema.PostgreSQL {
+		return "CAST(CAST(" + d.Placeholder(n) + " AS text) AS " + c.Cast + ")"
+	}
+	return d.Placeholder(n)
 }

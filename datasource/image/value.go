@@ -35,7 +35,8 @@ const jdbcBlob = 2004
 
 // Typed turns what a driver returned for a column into an image value.
 // Character data arrives as string or []byte, whatever the driver prefers;
-// MySQL's dates and times must arrive as text (see SelectList).
+// MySQL's dates and times, and all of PostgreSQL's values, must arrive as text
+// (see SelectList).
 func Typed(d schema.Dialect, c schema.Column, v any) (any, error) {
 	if v == nil {
 		return nil, nil
@@ -43,7 +44,11 @@ func Typed(d schema.Dialect, c schema.Column, v any) (any, error) {
 	if d == schema.SQLite {
 		return sqliteValue(c, v)
 	}
-	typed, err := mysqlValue(c, v)
+	convert := mysqlValue
+	if d == schema.PostgreSQL {
+		convert = postgresValue
+	}
+	typed, err := convert(c, v)
 	if err != nil {
 		return nil, fmt.Errorf("column %s (%s): %w", c.Name, c.DatabaseType, err)
 	}
@@ -144,8 +149,11 @@ func IsBinary(c schema.Column) bool {
 }
 
 // Arg turns an image value into an argument that writes exactly that value
-// into the column.
-func Arg(c schema.Column, v any) any {
+// into the column, in a place that Placeholder wrote.
+func Arg(d schema.Dialect, c schema.Column, v any) any {
+	if d == schema.PostgreSQL {
+		return postgresArg(c, v)
+	}
 	switch v := v.(type) {
 	case bool:
 		if v {
@@ -251,6 +259,16 @@ func canonical(v any) string {
 		return "text " + trimFraction(string(v))
 	case Year:
 		return fmt.Sprintf("text %04d-01-01", int16(v))
+	case Instant:
+		return "text " + trimFraction(string(v))
+	case UUID:
+		return "text " + string(v)
+	case Object:
+		return "object " + v.Type + " " + v.Text
+	case Array:
+		return "array " + v.Text
+	case Interval:
+		return "interval " + v.String()
 	case bool:
 		if v {
 			return "number 1"

@@ -25,7 +25,8 @@ var (
 	// ErrNoPrimaryKey: without a primary key AT cannot name the table's rows.
 	ErrNoPrimaryKey = errors.New("the table has no primary key")
 	// ErrNotATable: the name is that of a view, a sequence, a virtual or a
-	// temporary table, whose rows AT cannot restore.
+	// temporary table, or of one whose rows are in other tables: AT cannot
+	// restore them.
 	ErrNotATable = errors.New("not a stored table of this database")
 )
 
@@ -175,6 +176,8 @@ func (c *Cache) read(ctx context.Context, conn Queryer, n name) (*schema.Table, 
 		return readMySQL(ctx, conn, n)
 	case schema.SQLite:
 		return readSQLite(ctx, conn, n)
+	case schema.PostgreSQL:
+		return readPostgres(ctx, conn, n)
 	default:
 		return nil, fmt.Errorf("%v has no catalogue", c.dialect)
 	}

@@ -10,6 +10,7 @@ const (
 	JDBCBinary        = -2
 	JDBCLongVarChar   = -1
 	JDBCChar          = 1
+	JDBCNumeric       = 2
 	JDBCDecimal       = 3
 	JDBCInteger       = 4
 	JDBCSmallInt      = 5
@@ -21,4 +22,7 @@ const (
 	JDBCTime          = 92
 	JDBCTimestamp     = 93
 	JDBCOther         = 1111
+	JDBCDistinct      = 2001
+	JDBCArray         = 2003
+	JDBCSQLXML        = 2009
 )

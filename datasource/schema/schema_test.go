@@ -18,6 +18,9 @@ func TestQuote(t *testing.T) {
 		{schema.MySQL, "a`b", "`a``b`"},
 		{schema.MySQL, `a"b`, "`a\"b`"},
 		{schema.SQLite, "order", "`order`"},
+		{schema.PostgreSQL, "order", `"order"`},
+		{schema.PostgreSQL, `a"b`, `"a""b"`},
+		{schema.PostgreSQL, "a`b", "\"a`b\""},
 		{schema.SQLite, `a"b`, "`a\"b`"},
 		{schema.SQLite, "a`b]", "`a``b]`"},
 	} {
@@ -25,6 +28,18 @@ func TestQuote(t *testing.T) {
 	}
 	assert.Equal(t, "`db`.`t`", schema.MySQL.QuoteTable("db", "t"))
 	assert.Equal(t, "`t`", schema.SQLite.QuoteTable("", "t"))
+}
+
+func TestTablesOfPostgreSQLAreNamedAsJavaNamesThem(t *testing.T) {
+	for name, table := range map[string]schema.Table{
+		"t": {Name: "t", Schema: "public"}, "other.t": {Name: "t", Schema: "other"}, "u": {Name: "u"},
+	} {
+		assert.Equal(t, name, table.FullName())
+	}
+	assert.Equal(t, `"public"."t"`, (&schema.Table{Name: "t", Schema: "public"}).Quoted(schema.PostgreSQL))
+	assert.Equal(t, "`t`", (&schema.Table{Name: "t"}).Quoted(schema.MySQL))
+	assert.Equal(t, "$3", schema.PostgreSQL.Placeholder(3))
+	assert.Equal(t, "?", schema.MySQL.Placeholder(3))
 }
 
 func TestTableLooksColumnsUpInAnyCase(t *testing.T) {

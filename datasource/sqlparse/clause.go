@@ -1,6 +1,11 @@
 package sqlparse
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/qiao-tx/qiao/datasource/schema"
+)
 
 // section is a clause of a statement that we look at.
 type section uint8
@@ -54,6 +59,9 @@ func (s *source) sectionAt(i int) (section, int) {
 		s.punct(i-1, '.') || s.word(i-1, "FOR") {
 		return 0, 0 // a column may have a keyword's name; USE INDEX FOR ORDER BY is no clause
 	}
+	if s.dialect == schema.PostgreSQL {
+		return s.postgresSectionAt(i)
+	}
 	switch strings.ToUpper(s.text(i)) {
 	case "WHERE":
 		return sectionWhere, 1
@@ -102,9 +110,17 @@ func (s *source) expr(p span) Expr {
 			continue
 		}
 		b.WriteString(s.sql[done:t.start])
-		b.WriteByte('?')
 		done = t.end
-		e.Params = append(e.Params, t.param)
+		if s.dialect != schema.PostgreSQL {
+			b.WriteByte('?')
+			e.Params = append(e.Params, t.param)
+			continue
+		}
+		n, isNew := s.renumber(t.param)
+		b.WriteString("$" + strconv.Itoa(n))
+		if isNew {
+			e.Params = append(e.Params, t.param)
+		}
 	}
 	b.WriteString(s.sql[done:s.tokens[p.to-1].end])
 	e.SQL = b.String()

@@ -23,11 +23,16 @@ func FuzzParse(f *testing.F) {
 		"WITH c AS (SELECT 1) SELECT * FROM c; ;",
 		"PRAGMA main.table_info(t)",
 		"UPDATE t SET (a, b) = (1, 2) WHERE d < date('now')",
+		"UPDATE ONLY s.\"T\" AS x SET a[1] = $1, b = E'\\'' WHERE x.c = $2 AND d ? $$k$$ RETURNING *",
+		"INSERT INTO t (a) VALUES ($1) ON CONFLICT DO NOTHING RETURNING a",
+		"DELETE FROM t USING u WHERE t.id = u.id /* /* */ */",
+		"SELECT a, b FROM t WHERE id = $1 FOR NO KEY UPDATE OF t SKIP LOCKED",
+		"ROLLBACK TO SAVEPOINT \"S\"",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, sql string) {
-		for _, d := range []schema.Dialect{schema.MySQL, schema.SQLite} {
+		for _, d := range []schema.Dialect{schema.MySQL, schema.SQLite, schema.PostgreSQL} {
 			st, err := sqlparse.Parse(d, sql)
 			if err != nil {
 				require.Nil(t, st)
@@ -59,13 +64,28 @@ func checkUsable(t *testing.T, d schema.Dialect, st *sqlparse.Statement) {
 	case sqlparse.Insert, sqlparse.Update, sqlparse.Delete, sqlparse.SelectForUpdate:
 		require.NotEmpty(t, st.Table)
 	}
+	if d == schema.PostgreSQL && st.Kind >= sqlparse.Insert && st.Kind <= sqlparse.SelectForUpdate {
+		checkExtended(t, st)
+	}
 	if st.Where.SQL == "" {
 		return
 	}
 	// The image query repeats the WHERE: there it must mean the same.
-	again, err := sqlparse.Parse(d, "DELETE FROM t WHERE "+st.Where.SQL)
+	again, err := sqlparse.Parse(d, "UPDATE t SET a = 0 WHERE "+st.Where.SQL)
 	require.NoError(t, err)
 	assert.Equal(t, st.Where.SQL, again.Where.SQL)
 	assert.Len(t, again.Where.Params, len(st.Where.Params))
 	assert.Equal(t, len(st.Where.Params), again.Params)
+}
+
+// checkExtended puts a column into the statement's list of result columns: what
+// comes out is the same statement, with results.
+func checkExtended(t *testing.T, st *sqlparse.Statement) {
+	t.Helper()
+	text := st.Head + "x.y" + st.Tail
+	again, err := sqlparse.Parse(schema.PostgreSQL, text)
+	require.NoError(t, err, text)
+	require.True(t, again.Returns)
+	require.Equal(t, []any{st.Kind, st.Schema, st.Table, st.Alias, st.Set, st.Columns, st.Where, st.Params},
+		[]any{again.Kind, again.Schema, again.Table, again.Alias, again.Set, again.Columns, again.Where, again.Params}, text)
 }

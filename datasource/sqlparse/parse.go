@@ -12,7 +12,7 @@ import (
 // several goroutines.
 func Parse(d schema.Dialect, sql string) (*Statement, error) {
 	switch d {
-	case schema.MySQL, schema.SQLite:
+	case schema.MySQL, schema.SQLite, schema.PostgreSQL:
 	default:
 		return nil, fmt.Errorf("parse: unknown dialect %d", d)
 	}
@@ -21,9 +21,12 @@ func Parse(d schema.Dialect, sql string) (*Statement, error) {
 		return nil, err
 	}
 	st := &Statement{Params: src.params}
-	if d == schema.MySQL {
+	switch d {
+	case schema.MySQL:
 		err = parseMySQL(src, st)
-	} else {
+	case schema.PostgreSQL:
+		err = parsePostgres(src, st)
+	default:
 		err = parseSQLite(src, st)
 	}
 	if err != nil {
@@ -59,6 +62,7 @@ const (
 	remedySkipLocked = "leave SKIP LOCKED out, or claim the rows by primary key"
 	remedyInto       = "read the rows and use them in your program"
 	remedyPlainOr    = "leave the OR clause out"
+	remedySelect     = "write a SELECT … FROM the table … FOR UPDATE"
 )
 
 // checkRows sees that an INSERT's rows fit its columns.

@@ -16,7 +16,9 @@ import (
 // The transcripts show what becomes of each statement. After a wanted change:
 // go test ./datasource/sqlparse -rewrite, and read the difference.
 func TestTranscripts(t *testing.T) {
-	for dialect, dir := range map[schema.Dialect]string{schema.MySQL: "testdata/mysql", schema.SQLite: "testdata/sqlite"} {
+	for dialect, dir := range map[schema.Dialect]string{
+		schema.MySQL: "testdata/mysql", schema.SQLite: "testdata/sqlite", schema.PostgreSQL: "testdata/postgresql",
+	} {
 		datadriven.Walk(t, dir, func(t *testing.T, path string) {
 			datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 				if d.Cmd == "each" { // a statement a line
@@ -69,6 +71,8 @@ func show(st *sqlparse.Statement, err error) string {
 		sqlparse.SetSavepoint: "set", sqlparse.RollbackToSavepoint: "roll back to", sqlparse.ReleaseSavepoint: "release",
 	}
 	line("savepoint", st.Savepoint.Verb != 0, "%s %s", verbs[st.Savepoint.Verb], st.Savepoint.Name)
+	line("columns go to", st.Head != "", "%s…%s", st.Head, st.Tail)
+	line("returns", st.Returns, "rows of its own")
 	line("rewritten", st.Rewritten != "", "%s", st.Rewritten)
 	return b.String()
 }
@@ -105,6 +109,20 @@ func TestErrorsCanBeTold(t *testing.T) {
 
 // A statement may bring as many placeholders as the protocol carries, and its
 // parse must not take their square.
+func TestManyNumberedPlaceholders(t *testing.T) {
+	var b strings.Builder
+	for i := range 65535 {
+		fmt.Fprintf(&b, ", $%d", i+1)
+	}
+	st, err := sqlparse.Parse(schema.PostgreSQL, "UPDATE t SET a = 1 WHERE b IN (0"+b.String()+")")
+	assert.NoError(t, err)
+	assert.Len(t, st.Where.Params, 65535)
+	assert.Equal(t, 65535, st.Params)
+	_, err = sqlparse.Parse(schema.PostgreSQL, "UPDATE t SET a = $65536")
+	assert.ErrorIs(t, err, sqlparse.ErrSyntax)
+}
+
+// TestManyPlaceholders is the same for placeholders without numbers.
 func TestManyPlaceholders(t *testing.T) {
 	for _, d := range []schema.Dialect{schema.MySQL, schema.SQLite} {
 		const rows = 65535 / 3
@@ -116,4 +134,15 @@ func TestManyPlaceholders(t *testing.T) {
 		_, err = sqlparse.Parse(d, sql+", (?, ?, ?)")
 		assert.ErrorIs(t, err, sqlparse.ErrSyntax)
 	}
+}
+
+// A comment of PostgreSQL ends with a carriage return too: what comes behind it
+// is the statement's.
+func TestACarriageReturnEndsAComment(t *testing.T) {
+	st, err := sqlparse.Parse(schema.PostgreSQL, "UPDATE t SET a = 1 -- all\rWHERE b = 2")
+	assert.NoError(t, err)
+	assert.Equal(t, "b = 2", st.Where.SQL)
+	st, err = sqlparse.Parse(schema.PostgreSQL, "SELECT 1 -- \rFROM t FOR UPDATE")
+	assert.NoError(t, err)
+	assert.Equal(t, sqlparse.SelectForUpdate, st.Kind)
 }

@@ -37,6 +37,9 @@ type source struct {
 	sql     string
 	tokens  []token
 	params  int
+	// renumbered are the numbers that PostgreSQL's placeholders have in a query
+	// made of the statement's clauses.
+	renumbered map[int]int
 }
 
 // maxParams is the most placeholders a statement may have: MySQL's protocol
@@ -73,6 +76,9 @@ func scan(d schema.Dialect, sql string) (*source, error) {
 }
 
 func (s *scanner) next() error {
+	if s.dialect == schema.PostgreSQL {
+		return s.nextPostgres()
+	}
 	start, c := s.at, s.sql[s.at]
 	if skipped, err := s.comment(); skipped || err != nil {
 		return err
@@ -112,11 +118,12 @@ func (s *scanner) add(kind tokenKind, start int) {
 func (s *scanner) punctuation(c byte) error {
 	start := s.at
 	s.at++
-	switch c {
-	case '(':
+	brackets := s.dialect == schema.PostgreSQL // around the elements of an array
+	switch {
+	case c == '(', c == '[' && brackets:
 		s.add(tokenPunct, start)
 		s.depth++
-	case ')':
+	case c == ')', c == ']' && brackets:
 		if s.depth == 0 {
 			return s.syntaxAt(start, "a parenthesis closes that never opened")
 		}
@@ -289,6 +296,9 @@ func (s *source) name(i int) (string, bool) {
 	text := s.text(i)
 	switch s.tokens[i].kind {
 	case tokenWord:
+		if s.dialect == schema.PostgreSQL {
+			text = fold(text)
+		}
 		return text, true
 	case tokenQuoted:
 		closing := text[len(text)-1:]

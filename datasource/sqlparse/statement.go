@@ -31,10 +31,13 @@ const (
 
 // Expr is a piece of SQL with its placeholders.
 type Expr struct {
-	// SQL is text with "?" for each placeholder; "" when the piece is absent.
+	// SQL is text with "?" for each placeholder; "" when the piece is absent. On
+	// PostgreSQL it is $1, $2 …, counted through Where, OrderBy and Limit in this
+	// order; one that comes again keeps its number.
 	SQL string
 	// Params are the zero-based positions, among the whole statement's
-	// placeholders, of SQL's "?" in order.
+	// placeholders, of SQL's "?" in order; on PostgreSQL, of the numbers that
+	// come in SQL first.
 	Params []int
 }
 
@@ -61,7 +64,7 @@ const (
 )
 
 // Savepoint is a verb with the savepoint it is about. Names compare in any
-// letter case.
+// letter case; PostgreSQL's, which are folded here, as they are.
 type Savepoint struct {
 	Verb SavepointVerb
 	Name string
@@ -75,7 +78,8 @@ type Value struct {
 	Literal any
 }
 
-// Statement is one parsed statement. Names are as written, without quotes.
+// Statement is one parsed statement. Names are as written, without quotes; on
+// PostgreSQL, those that stood without quotes are in lower case.
 type Statement struct {
 	Kind Kind
 	// Schema is the qualifier of the table, "" when not qualified.
@@ -107,6 +111,13 @@ type Statement struct {
 	// ForUpdateSuffix is the locking clause as written, such as
 	// "FOR UPDATE NOWAIT".
 	ForUpdateSuffix string
+	// Head and Tail are, on PostgreSQL, the statement's text around a place in its
+	// list of result columns where others can be put: at the end of RETURNING,
+	// which Head adds to an INSERT, UPDATE or DELETE that has none, and before the
+	// FROM of a SELECT … FOR UPDATE.
+	Head, Tail string
+	// Returns tells that the statement has result columns of its own.
+	Returns bool
 	// Savepoint of a Local statement; the zero value when it is about none.
 	Savepoint Savepoint
 	// Rewritten is what the driver must be given in place of the statement, ""

@@ -274,7 +274,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 		"broken UTF-8":      {strings.Replace(good, `"x"`, "\"\xff\"", 1), ErrUndecodable},
 		"other class":       {strings.Replace(good, "BranchUndoLog", "Other", 1), ErrUndecodable},
 		"other list":        {strings.Replace(good, "ArrayList", "Other", 1), ErrUndecodable},
-		"unknown value":     {value(`["java.util.UUID","x"]`), ErrForeign},
+		"unknown value":     {value(`["java.util.Locale","x"]`), ErrForeign},
 		"object value":      {value(`{}`), ErrUndecodable},
 		"value of one part": {value(`["java.lang.Long"]`), ErrUndecodable},
 		"long out of range": {value(`["java.lang.Long",9223372036854775808]`), ErrUndecodable},

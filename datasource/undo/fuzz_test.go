@@ -14,6 +14,9 @@ func FuzzDecode(f *testing.F) {
 	for _, row := range capturedRows(f) {
 		f.Add(row.Context, row.Content)
 	}
+	for _, row := range postgresRows(f) {
+		f.Add(row.Context, row.Content)
+	}
 	for _, c := range capturedColumns(f) {
 		f.Add("", []byte(c.Record))
 	}

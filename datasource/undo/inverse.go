@@ -48,12 +48,12 @@ func Inverse(d schema.Dialect, t *schema.Table, e Entry) ([]Statement, error) {
 }
 
 func deleteRow(d schema.Dialect, t *schema.Table, _ image.Row, key []image.Field) (Statement, error) {
-	where, args := whereKey(d, t, key)
-	return Statement{SQL: "DELETE FROM " + d.Quote(t.Name) + " WHERE " + where, Args: args}, nil
+	where, args := whereKey(d, t, key, 1)
+	return Statement{SQL: "DELETE FROM " + t.Quoted(d) + " WHERE " + where, Args: args}, nil
 }
 
 func insertRow(d schema.Dialect, t *schema.Table, row image.Row, _ []image.Field) (Statement, error) {
-	var names []string
+	var names, marks []string
 	var args []any
 	for _, f := range row {
 		c, write, err := writable(t, f)
@@ -61,11 +61,15 @@ func insertRow(d schema.Dialect, t *schema.Table, row image.Row, _ []image.Field
 			return Statement{}, err
 		}
 		if write {
-			names, args = append(names, d.Quote(c.Name)), append(args, image.Arg(c, f.Value))
+			names, args = append(names, d.Quote(c.Name)), append(args, image.Arg(d, c, f.Value))
+			marks = append(marks, image.Placeholder(d, c, len(args)))
 		}
 	}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
-	return Statement{SQL: "INSERT INTO " + d.Quote(t.Name) + " (" + strings.Join(names, ", ") + ") VALUES (" + marks + ")", Args: args}, nil
+	overriding := ""
+	if d == schema.PostgreSQL {
+		overriding = "OVERRIDING SYSTEM VALUE " // an identity column gets back what it was
+	}
+	return Statement{SQL: "INSERT INTO " + t.Quoted(d) + " (" + strings.Join(names, ", ") + ") " + overriding + "VALUES (" + strings.Join(marks, ", ") + ")", Args: args}, nil
 }
 
 // updateRow is empty for a row that was imaged with its key only.
@@ -77,23 +81,24 @@ func updateRow(d schema.Dialect, t *schema.Table, row image.Row, key []image.Fie
 		if err != nil {
 			return Statement{}, err
 		}
-		if write && !t.IsKey(f.Name) {
-			set, args = append(set, d.Quote(c.Name)+" = ?"), append(args, image.Arg(c, f.Value))
+		if write && !t.IsKey(f.Name) && !c.Identity { // no UPDATE has changed an identity column
+			args = append(args, image.Arg(d, c, f.Value))
+			set = append(set, d.Quote(c.Name)+" = "+image.Placeholder(d, c, len(args)))
 		}
 	}
 	if len(set) == 0 {
 		return Statement{}, nil
 	}
-	where, keyArgs := whereKey(d, t, key)
-	return Statement{SQL: "UPDATE " + d.Quote(t.Name) + " SET " + strings.Join(set, ", ") + " WHERE " + where, Args: append(args, keyArgs...)}, nil
+	where, keyArgs := whereKey(d, t, key, len(args)+1)
+	return Statement{SQL: "UPDATE " + t.Quoted(d) + " SET " + strings.Join(set, ", ") + " WHERE " + where, Args: append(args, keyArgs...)}, nil
 }
 
-func whereKey(d schema.Dialect, t *schema.Table, key []image.Field) (string, []any) {
+func whereKey(d schema.Dialect, t *schema.Table, key []image.Field, first int) (string, []any) {
 	values := make([]any, len(key))
 	for i, f := range key {
 		values[i] = f.Value
 	}
-	return image.WhereKeys(d, t, [][]any{values})
+	return image.WhereKeys(d, t, [][]any{values}, first)
 }
 
 func writable(t *schema.Table, f image.Field) (schema.Column, bool, error) {

@@ -110,7 +110,7 @@ func (c Codec) encodeValue(jdbcType int, v any) (json.RawMessage, error) {
 	case image.Timestamp:
 		return c.encodeMoment(classTimestamp, string(v))
 	}
-	return nil, fmt.Errorf("a %T has no Java form", v)
+	return c.encodePostgres(v)
 }
 
 // isTimeOfDay tells of a TIME that java.sql.Time can be: of one day, without a
@@ -169,6 +169,9 @@ func encodeDecimal(s string) (json.RawMessage, error) {
 }
 
 func (c Codec) encodeDate(s string) (json.RawMessage, error) {
+	if ms, endless := endlessMillis[s]; endless {
+		return typed(classSQLDate, ms)
+	}
 	t, ok := c.date(s)
 	if !ok {
 		return marshal(s)
@@ -179,6 +182,9 @@ func (c Codec) encodeDate(s string) (json.RawMessage, error) {
 // encodeMoment writes whole milliseconds as a number; but a TIMESTAMP for old
 // Java, which reads such a number as NULL, always with its nanoseconds.
 func (c Codec) encodeMoment(class, s string) (json.RawMessage, error) {
+	if ms, endless := endlessMillis[s]; endless {
+		return typed(class, ms)
+	}
 	t, ok := c.moment(s)
 	old := class == classTimestamp && c.Package == IOPackage
 	switch {
@@ -251,7 +257,7 @@ func (c Codec) decodeValue(raw json.RawMessage) (any, error) {
 	case '[':
 		return c.decodeTyped(raw)
 	case '{':
-		return nil, undecodable("an object where a value was expected")
+		return c.decodeObject(raw)
 	}
 	if strings.ContainsAny(string(raw), ".eE") {
 		return decodeAs[float64](raw)
@@ -301,6 +307,8 @@ func (c Codec) decodeTyped(raw json.RawMessage) (any, error) {
 		return decodeAs[[]byte](value)
 	case classBigDecimal, classBigInteger:
 		return decodeBig(class, value)
+	case classUUID:
+		return decodeUUID(value)
 	}
 	return c.decodeTemporal(class, value)
 }
@@ -343,11 +351,14 @@ func (c Codec) decodeTemporal(class string, raw json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if text, endless := endlessText[t.UnixMilli()]; endless {
+		return map[string]any{classSQLDate: image.Date(text), classTimestamp: image.Timestamp(text), classDateTime: image.DateTime(text)}[class], nil
+	}
 	switch class {
 	case classSQLDate:
-		return image.Date(t.In(c.dateZone(t)).Format(dateLayout)), nil
+		return image.Date(sqlText(t.In(c.dateZone(t)), dateLayout)), nil
 	case classTimestamp:
-		return image.Timestamp(t.Format(dateTimeLayout)), nil
+		return image.Timestamp(sqlText(t, dateTimeLayout)), nil
 	}
 	return image.DateTime(t.Format(dateTimeLayout)), nil
 }

@@ -6,16 +6,19 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -49,9 +52,9 @@ const javaDB = "shared"
 // javaZone is not the zone in which the servers and the tests run.
 const javaZone = "Asia/Shanghai"
 
-func startMixed(t *testing.T, server testenv.MySQLServer) *mixed {
-	m := &mixed{tc: startCoordinator(t), dsn: server.Database(t)}
-	m.url, m.plain = database(t, m.dsn)
+// startMixed starts both services on a database.
+func startMixed(t *testing.T, dsn, url string, plain *sql.DB) *mixed {
+	m := &mixed{tc: startCoordinator(t), dsn: dsn, url: url, plain: plain}
 	m.java = Start(t, m.tc.address, "java-service", "user.timezone="+javaZone, "client.rm.lock.retryTimes=2")
 	m.java.Must(Command{"op": "datasource", "name": javaDB, "url": m.url})
 	m.startGo(t, datasource.Config{})
@@ -78,11 +81,13 @@ func (m *mixed) reopen(t *testing.T, cfg datasource.Config) {
 // open opens the database for the Go service, as the same resource as Java's.
 func (m *mixed) open(t *testing.T, cfg datasource.Config) {
 	t.Helper()
-	parsed, err := mysql.ParseDSN(m.dsn)
-	require.NoError(t, err)
-	inner, err := mysql.NewConnector(parsed)
-	require.NoError(t, err)
 	cfg.DSN, cfg.Dialect = m.dsn, datasource.MySQL
+	var d driver.DriverContext = &mysql.MySQLDriver{}
+	if strings.HasPrefix(m.dsn, "postgres:") {
+		cfg.Dialect, d = datasource.PostgreSQL, stdlib.GetDefaultDriver().(driver.DriverContext)
+	}
+	inner, err := d.OpenConnector(m.dsn)
+	require.NoError(t, err)
 	cfg.JavaZone, err = time.LoadLocation(javaZone)
 	require.NoError(t, err)
 	connector, err := datasource.Wrap(t.Context(), m.goApp.RM(), inner, cfg)
@@ -102,7 +107,9 @@ func TestGoAndJavaTogether(t *testing.T) {
 }
 
 func testTogether(t *testing.T, server testenv.MySQLServer) {
-	m := startMixed(t, server)
+	dsn := server.Database(t)
+	url, plain := database(t, dsn)
+	m := startMixed(t, dsn, url, plain)
 	t.Run("begun by Go", m.testBegunByGo)
 	t.Run("begun by Java", m.testBegunByJava)
 	t.Run("one row, two languages", m.testConflict)
@@ -128,7 +135,7 @@ func (m *mixed) testBegunByGo(t *testing.T) {
 	before := accounts(t, m.plain)
 	transfer := func(end error) error {
 		return m.goApp.TM().Run(t.Context(), tm.Options{Name: "go-and-java"}, func(ctx context.Context) error {
-			if _, err := m.goDB.ExecContext(ctx, "UPDATE account SET money = money - ? WHERE owner = ?", 10, "ann"); err != nil {
+			if _, err := m.goDB.ExecContext(ctx, "UPDATE account SET money = money - 10 WHERE owner = 'ann'"); err != nil {
 				return err
 			}
 			request, err := http.NewRequestWithContext(ctx, http.MethodPost, url,
@@ -231,7 +238,7 @@ func (m *mixed) testGoUndoesJava(t *testing.T) {
 	x := begin(m.java)
 	for _, statement := range []string{
 		"UPDATE account SET money = 0",
-		"INSERT INTO account (owner, money) VALUES ('dora', 5)",
+		"INSERT INTO account (id, owner, money) VALUES (77, 'dora', 5)",
 		"DELETE FROM account WHERE owner = 'bob'",
 	} {
 		require.Empty(t, m.javaSQL(x, statement).Error)

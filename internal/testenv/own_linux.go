@@ -91,7 +91,7 @@ func (s *Server) start() *mysql.Config {
 		s.t.Fatal(err)
 	}
 	s.cmd = cmd
-	cfg, err := awaitServer(cmd.Process.Pid, s.dir, s.port)
+	cfg, err := awaitServer(&process{cmd, s.dir}, s.dir, s.port)
 	if err != nil {
 		text, _ := os.ReadFile(log.Name())
 		s.t.Fatal(fmt.Errorf("start MariaDB: %w\n%s", err, tail(text, 2000)))

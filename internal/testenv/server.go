@@ -163,12 +163,15 @@ exec 3<&0
 (cat <&3; kill -9 $$; rm -rf "$dir") >/dev/null 2>&1 &
 exec "$@" 3<&- </dev/null >>"$dir/log" 2>&1`
 
-func launch(command []string, dir string) (*mysql.Config, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command("sh", slices.Concat([]string{"-c", watchdog, "sh", dir}, command, runOptions(dir, port))...)
+// process is a server under its watchdog.
+type process struct {
+	cmd *exec.Cmd
+	dir string
+}
+
+// spawn starts a server's command under the watchdog.
+func spawn(command []string, dir string) (*process, error) {
+	cmd := exec.Command("sh", slices.Concat([]string{"-c", watchdog, "sh", dir}, command)...)
 	// The pipe's end stays open for the life of the process, unreferenced by
 	// anything that could close it: a plain descriptor, not an *os.File.
 	var ends [2]int
@@ -186,18 +189,44 @@ func launch(command []string, dir string) (*mysql.Config, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, syscall.Close(ends[1]))
 	}
-	cfg, err := awaitServer(cmd.Process.Pid, dir, port)
+	return &process{cmd, dir}, nil
+}
+
+// ended is an error when the server has ended by itself.
+func (p *process) ended() error {
+	var status syscall.WaitStatus
+	if done, _ := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WNOHANG, nil); done == p.cmd.Process.Pid {
+		return fmt.Errorf("the server ended at once, status %d", status)
+	}
+	return nil
+}
+
+// failed kills a server that did not get ready and adds its log to the error.
+func (p *process) failed(err error) error {
+	log, _ := os.ReadFile(filepath.Join(p.dir, "log"))
+	_ = p.cmd.Process.Kill()
+	return fmt.Errorf("%w\n%s", err, tail(log, 2000))
+}
+
+func launch(command []string, dir string) (*mysql.Config, error) {
+	port, err := freePort()
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		_ = cmd.Process.Kill()
-		return nil, fmt.Errorf("%w\n%s", err, tail(log, 2000))
+		return nil, err
+	}
+	p, err := spawn(slices.Concat(command, runOptions(dir, port)), dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := awaitServer(p, dir, port)
+	if err != nil {
+		return nil, p.failed(err)
 	}
 	return cfg, nil
 }
 
 // awaitServer returns when the server answers and is our own: one that listens
 // on the same port but keeps its socket elsewhere is not.
-func awaitServer(pid int, dir string, port int) (*mysql.Config, error) {
+func awaitServer(p *process, dir string, port int) (*mysql.Config, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	root := mysql.NewConfig()
@@ -212,9 +241,8 @@ func awaitServer(pid int, dir string, port int) (*mysql.Config, error) {
 		if err == nil {
 			return cfg, checkOwn(ctx, cfg, dir)
 		}
-		var status syscall.WaitStatus
-		if done, _ := syscall.Wait4(pid, &status, syscall.WNOHANG, nil); done == pid {
-			return nil, fmt.Errorf("the server ended at once, status %d", status)
+		if err := p.ended(); err != nil {
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():
@@ -241,7 +269,11 @@ func checkOwn(ctx context.Context, cfg *mysql.Config, dir string) error {
 }
 
 func execute(ctx context.Context, dsn string, statements ...string) error {
-	db, err := sql.Open("mysql", dsn)
+	return executeOn(ctx, "mysql", dsn, statements...)
+}
+
+func executeOn(ctx context.Context, driver, dsn string, statements ...string) error {
+	db, err := sql.Open(driver, dsn)
 	if err != nil {
 		return err
 	}

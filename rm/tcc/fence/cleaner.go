@@ -36,7 +36,7 @@ func (f *Fence) cleanSome(ctx context.Context, before string) (int64, error) {
 		return 0, err
 	}
 	where := strings.TrimSuffix(strings.Repeat("(xid = ? AND branch_id = ?) OR ", len(keys)/2), " OR ")
-	result, err := f.db.ExecContext(outside(ctx), "DELETE FROM "+f.table+" WHERE "+where, keys...)
+	result, err := f.db.ExecContext(outside(ctx), f.sql("DELETE FROM "+f.table+" WHERE "+where), keys...)
 	if err != nil {
 		return 0, err
 	}
@@ -46,7 +46,7 @@ func (f *Fence) cleanSome(ctx context.Context, before string) (int64, error) {
 // ended returns the keys of some ended branches: xid, branch id, xid, …
 func (f *Fence) ended(ctx context.Context, before string) (keys []any, err error) {
 	rows, err := f.db.QueryContext(outside(ctx),
-		"SELECT xid, branch_id FROM "+f.table+" WHERE gmt_modified < ? AND status IN (?, ?, ?) LIMIT ?",
+		f.sql("SELECT xid, branch_id FROM "+f.table+" WHERE gmt_modified < @ AND status IN (?, ?, ?) LIMIT ?"),
 		before, committed, rolledBack, suspended, cleanBatch)
 	if err != nil {
 		return nil, err

@@ -9,8 +9,8 @@
 // Owner: the application guards its actions with it and runs its Cleaner.
 // It must not know: coordinators or connections to them.
 //
-// MySQL, MariaDB and SQLite are supported: every statement is written so that it
-// means the same on each. The first statement of every local transaction is a
+// MySQL, MariaDB, PostgreSQL and SQLite are supported: every statement is written
+// so that it means the same on each. The first statement of every local transaction is a
 // write, because a transaction on SQLite that reads first cannot wait for its
 // turn to write, and one on MySQL that looks with a lock for a record that is not
 // there locks the gap around it and runs into deadlocks with its neighbours.

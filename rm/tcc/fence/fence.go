@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol/xid"
@@ -49,13 +50,15 @@ func (s status) String() string {
 	return names[s]
 }
 
-// timeFormat is read by MySQL and orders as text on SQLite. Times are UTC.
+// timeFormat is read by MySQL and PostgreSQL and orders as text on SQLite. Times are UTC.
 const timeFormat = "2006-01-02 15:04:05.000"
 
 // Fence keeps the records of one database. It may be used concurrently.
 type Fence struct {
 	db    *sql.DB
 	table string
+	// postgres: placeholders have numbers, and times are cast.
+	postgres bool
 }
 
 var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
@@ -72,6 +75,38 @@ func New(db *sql.DB, table string) (*Fence, error) {
 		return nil, fmt.Errorf("fence table %q: want a plain name of letters, digits and _, with a schema before a dot at most", table)
 	}
 	return &Fence{db: db, table: table}, nil
+}
+
+// NewPostgreSQL is New for a database of PostgreSQL, through any driver.
+func NewPostgreSQL(db *sql.DB, table string) (*Fence, error) {
+	f, err := New(db, table)
+	if err == nil {
+		f.postgres = true
+	}
+	return f, err
+}
+
+// sql writes a statement, whose placeholders are "?", or "@" for a time, in the
+// database's own way. A table's name has neither.
+func (f *Fence) sql(statement string) string {
+	if !f.postgres {
+		return strings.ReplaceAll(statement, "@", "?")
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range statement {
+		switch r {
+		case '?':
+			n++
+			fmt.Fprintf(&b, "$%d", n)
+		case '@': // some modes of drivers send a text as a text, which is no time
+			n++
+			fmt.Fprintf(&b, "CAST(CAST($%d AS text) AS timestamp)", n)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // Try runs fn in a local transaction that also records the branch as tried, and
@@ -171,7 +206,7 @@ func (f *Fence) cancel(ctx context.Context, b rm.Branch, fn func(tx *sql.Tx) err
 func (f *Fence) end(ctx context.Context, b rm.Branch, s status, fn func(tx *sql.Tx) error) (found bool, err error) {
 	err = f.inTx(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx,
-			"UPDATE "+f.table+" SET status = ?, gmt_modified = ? WHERE xid = ? AND branch_id = ? AND status = ?",
+			f.sql("UPDATE "+f.table+" SET status = ?, gmt_modified = @ WHERE xid = ? AND branch_id = ? AND status = ?"),
 			s, now(), b.XID, b.ID, tried)
 		if err != nil {
 			return fmt.Errorf("update of the fence record: %w", err)
@@ -189,7 +224,7 @@ func (f *Fence) end(ctx context.Context, b rm.Branch, s status, fn func(tx *sql.
 func (f *Fence) insert(ctx context.Context, tx *sql.Tx, b rm.Branch, s status) error {
 	at := now()
 	_, err := tx.ExecContext(ctx,
-		"INSERT INTO "+f.table+" (xid, branch_id, action_name, status, gmt_create, gmt_modified) VALUES (?, ?, ?, ?, ?, ?)",
+		f.sql("INSERT INTO "+f.table+" (xid, branch_id, action_name, status, gmt_create, gmt_modified) VALUES (?, ?, ?, ?, @, @)"),
 		b.XID, b.ID, b.ResourceID, s, at, at)
 	if err != nil {
 		return fmt.Errorf("insert of the fence record: %w", err)
@@ -201,7 +236,7 @@ func (f *Fence) insert(ctx context.Context, tx *sql.Tx, b rm.Branch, s status) e
 func (f *Fence) look(ctx context.Context, b rm.Branch) (status, error) {
 	var s status
 	err := f.db.QueryRowContext(outside(ctx),
-		"SELECT status FROM "+f.table+" WHERE xid = ? AND branch_id = ?", b.XID, b.ID).Scan(&s)
+		f.sql("SELECT status FROM "+f.table+" WHERE xid = ? AND branch_id = ?"), b.XID, b.ID).Scan(&s)
 	if errors.Is(err, sql.ErrNoRows) {
 		return absent, nil
 	}

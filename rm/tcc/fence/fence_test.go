@@ -14,6 +14,7 @@ import (
 	"time"
 
 	_ "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -39,13 +40,49 @@ func onEachDatabase(t *testing.T, test func(t *testing.T, db *sql.DB)) {
 	for _, server := range testenv.MySQLServers() {
 		t.Run(server.Name, func(t *testing.T) { onDatabase(t, "mysql", server.Database(t), test) })
 	}
+	t.Run("PostgreSQL", func(t *testing.T) { onDatabase(t, "pgx", testenv.PostgreSQL(t), test) })
+}
+
+// What the fence writes does not depend on how PostgreSQL's driver executes, or
+// on the session's time zone.
+func TestPostgreSQLsDriverMayExecuteAsItLikes(t *testing.T) {
+	for _, mode := range []string{"exec", "simple_protocol"} {
+		onDatabase(t, "pgx", testenv.PostgreSQL(t)+"&TimeZone=Asia/Tokyo&default_query_exec_mode="+mode, func(t *testing.T, db *sql.DB) {
+			f := newFence(t, db)
+			require.NoError(t, f.Try(t.Context(), branch(1), add(1)))
+			require.NoError(t, f.Confirm(t.Context(), branch(1), add(2)))
+			require.NoError(t, f.Cancel(t.Context(), branch(2), add(4)))
+			assert.Equal(t, 3, frozen(t, db))
+			deleted, err := f.Clean(t.Context(), time.Hour)
+			require.NoError(t, err)
+			assert.Zero(t, deleted, "the times are UTC in every zone")
+			deleted, err = f.Clean(t.Context(), -time.Minute)
+			require.NoError(t, err)
+			assert.EqualValues(t, 2, deleted)
+		})
+	}
+}
+
+// text writes "?" as the database wants it.
+func text(db *sql.DB, statement string) string {
+	if _, ok := db.Driver().(*stdlib.Driver); !ok {
+		return statement
+	}
+	for n := 1; strings.Contains(statement, "?"); n++ {
+		statement = strings.Replace(statement, "?", fmt.Sprintf("$%d", n), 1)
+	}
+	return statement
 }
 
 func onDatabase(t *testing.T, driver, dsn string, test func(t *testing.T, db *sql.DB)) {
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, db.Close()) }()
-	ddl, err := os.ReadFile(filepath.Join("..", "..", "..", "script", "client", "tcc", "db", driver+".sql"))
+	script := map[string]string{"pgx": "postgresql"}[driver]
+	if script == "" {
+		script = driver
+	}
+	ddl, err := os.ReadFile(filepath.Join("..", "..", "..", "script", "client", "tcc", "db", script+".sql"))
 	require.NoError(t, err)
 	statements := append(strings.Split(withoutComments(string(ddl)), ";"),
 		"CREATE TABLE account (id INT PRIMARY KEY, frozen INT NOT NULL)", "INSERT INTO account VALUES (1, 0)")
@@ -72,7 +109,11 @@ func withoutComments(ddl string) string {
 
 func newFence(t *testing.T, db *sql.DB) *fence.Fence {
 	t.Helper()
-	f, err := fence.New(db, "")
+	open := fence.New
+	if text(db, "?") != "?" {
+		open = fence.NewPostgreSQL
+	}
+	f, err := open(db, "")
 	require.NoError(t, err)
 	return f
 }
@@ -84,7 +125,7 @@ func branch(id int64) rm.Branch {
 // add returns a function that changes the frozen amount.
 func add(n int) func(*sql.Tx) error {
 	return func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE account SET frozen = frozen + ? WHERE id = 1", n)
+		_, err := tx.Exec(fmt.Sprintf("UPDATE account SET frozen = frozen + %d WHERE id = 1", n))
 		return err
 	}
 }
@@ -98,7 +139,7 @@ func frozen(t *testing.T, db *sql.DB) (n int) {
 // recorded is the stored status of a branch, 0 without a record.
 func recorded(t *testing.T, db *sql.DB, b rm.Branch) (status int) {
 	t.Helper()
-	err := db.QueryRow("SELECT status FROM tcc_fence_log WHERE xid = ? AND branch_id = ?", b.XID, b.ID).Scan(&status)
+	err := db.QueryRow(text(db, "SELECT status FROM tcc_fence_log WHERE xid = ? AND branch_id = ?"), b.XID, b.ID).Scan(&status)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0
 	}
@@ -290,7 +331,7 @@ func TestCleanKeepsWhatIsNeeded(t *testing.T) {
 		f := newFence(t, db)
 		insert := func(id int64, status int, age time.Duration) {
 			at := time.Now().Add(-age).UTC().Format("2006-01-02 15:04:05.000")
-			_, err := db.Exec("INSERT INTO tcc_fence_log VALUES (?, ?, 'freeze', ?, ?, ?)", branch(id).XID, id, status, at, at)
+			_, err := db.Exec(text(db, "INSERT INTO tcc_fence_log VALUES (?, ?, 'freeze', ?, '"+at+"', '"+at+"')"), branch(id).XID, id, status)
 			require.NoError(t, err)
 		}
 		insert(1, 1, 100*time.Hour)

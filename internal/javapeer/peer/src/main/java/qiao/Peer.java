@@ -145,7 +145,7 @@ public final class Peer {
     private static DataSource database(String url) {
         DruidDataSource d = new DruidDataSource();
         d.setUrl(url);
-        d.setDriverClassName("com.mysql.cj.jdbc.Driver");
+        d.setDriverClassName(url.startsWith("jdbc:postgresql:") ? "org.postgresql.Driver" : "com.mysql.cj.jdbc.Driver");
         d.setBreakAfterAcquireFailure(true);
         d.setConnectionErrorRetryAttempts(0);
         d.setMaxActive(4);
