@@ -35,8 +35,8 @@ func (c postgresConnector) Connect(context.Context) (driver.Conn, error) {
 }
 func (c postgresConnector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
 
-// translating lets the tests that all databases share say "?" and `name` to
-// PostgreSQL too.
+// translating lets the tests that all databases share say "?", `name` and
+// LONGTEXT to PostgreSQL too.
 type translating struct{ driver.Connector }
 
 func (c translating) Connect(ctx context.Context) (driver.Conn, error) {
@@ -86,7 +86,7 @@ func (c translatingConn) IsValid() bool {
 }
 
 func numbered(query string) string {
-	query = strings.ReplaceAll(query, "`", `"`)
+	query = strings.NewReplacer("`", `"`, "LONGTEXT", "TEXT").Replace(query)
 	for n := 1; strings.Contains(query, "?"); n++ {
 		query = strings.Replace(query, "?", fmt.Sprintf("$%d", n), 1)
 	}
