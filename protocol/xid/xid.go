@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -44,11 +45,30 @@ func Parse(x string) (address string, id int64, err error) {
 	if i <= 0 || strings.IndexByte(x[:i], ':') < 0 {
 		return "", 0, fmt.Errorf("%w %q: want host:port:id", ErrMalformed, x)
 	}
-	id, err = strconv.ParseInt(x[i+1:], 10, 64)
-	if err != nil || id <= 0 {
+	if id = parseID(x[i+1:]); id <= 0 {
 		return "", 0, fmt.Errorf("%w %q: the id after the last colon is no positive number", ErrMalformed, x)
 	}
 	return x[:i], id, nil
+}
+
+// parseID returns the number in s, digits only, or 0 when there is none or it does
+// not fit. Every look-up of a transaction needs it.
+func parseID(s string) int64 {
+	if len(s) > len("9223372036854775807") {
+		return 0
+	}
+	var n uint64 // 19 digits fit
+	for i := range len(s) {
+		digit := s[i] - '0'
+		if digit > 9 {
+			return 0
+		}
+		n = n*10 + uint64(digit)
+	}
+	if n > math.MaxInt64 {
+		return 0
+	}
+	return int64(n)
 }
 
 type contextKey struct{}

@@ -78,32 +78,57 @@ func (q *queue) close() {
 }
 
 // write turns requests into entries, one after the other, until the queue is
-// closed and empty.
+// closed and empty. The callers of one entry are answered while the next is
+// written.
 func (s *Store) write() {
-	var requests []*request
+	written := make(chan proposal)
+	spare := make(chan []*request, 2)
+	spare <- nil
+	spare <- nil
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		for p := range written {
+			s.answerAll(p)
+			clear(p.requests)
+			spare <- p.requests[:0]
+		}
+	})
+	defer answering.Wait()
+	defer close(written)
 	var data []byte
 	for {
-		requests = s.queue.take(requests[:0])
-		if len(requests) == 0 {
+		p := proposal{requests: s.queue.take(<-spare)}
+		if len(p.requests) == 0 {
 			return
 		}
-		data = appendEntry(data[:0], requests)
-		s.underWay.begin(data, requests)
-		results, err := s.propose(data)
+		data = appendEntry(data[:0], p.requests)
+		s.underWay.begin(data, p.requests)
+		p.results, p.err = s.propose(data)
 		s.underWay.end()
-		if err != nil {
+		if p.err != nil {
 			data = nil // Raft may still look at it
 		} else {
 			s.entries.Add(1)
 		}
-		for i, r := range requests {
-			result := err
-			if err == nil {
-				result = results[i]
-			}
-			s.answer(r, result)
+		written <- p
+	}
+}
+
+// proposal is the requests of an entry of the log with the result of each, or with
+// the error of all.
+type proposal struct {
+	requests []*request
+	results  []error
+	err      error
+}
+
+func (s *Store) answerAll(p proposal) {
+	for i, r := range p.requests {
+		if p.err != nil {
+			s.answer(r, p.err)
+		} else {
+			s.answer(r, p.results[i])
 		}
-		clear(requests)
 	}
 }
 
