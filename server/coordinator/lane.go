@@ -104,7 +104,7 @@ func (l *lane) take() bool {
 		return true
 	}
 	l.running = false
-	r.known = nil
+	r.known = false
 	if len(l.waiters) == 0 {
 		delete(s.lanes, l.xid)
 		l.retire()

@@ -16,9 +16,9 @@ import (
 // lane: the goroutine that started it, and after each Batch the one on which the
 // store answers.
 type run struct {
-	// known is the transaction's state, or nil when it has to be loaded.
-	known *storage.State
-	state storage.State // what known points to
+	// state is the transaction's, if known; else it has to be loaded.
+	state storage.State
+	known bool
 	calls []call
 	// apart are calls of a Batch that met a conflict: one registration's is not
 	// the others' concern, so they are decided one by one.
@@ -115,12 +115,11 @@ func (l *lane) outcome(err error) bool {
 	switch {
 	case err == nil:
 		stats.batches.Add(1)
-		r.state = r.folded.next
-		r.known = &r.state
+		r.state, r.known = r.folded.next, true
 		l.release()
 	case errors.Is(err, storage.ErrMoved):
 		stats.moved.Add(1)
-		r.known = nil
+		r.known = false
 		if r.moves++; r.moves < maxMoves {
 			return false
 		}
@@ -130,7 +129,7 @@ func (l *lane) outcome(err error) bool {
 	default:
 		fail(r.calls, err)
 		if !isConflict(err) {
-			r.known = nil
+			r.known = false
 		}
 	}
 	return true
@@ -144,7 +143,7 @@ func isConflict(err error) bool {
 // load sees to it that the state is known.
 func (l *lane) load() error {
 	r := &l.run
-	if r.known != nil {
+	if r.known {
 		return nil
 	}
 	r.state = storage.State{}
@@ -156,7 +155,7 @@ func (l *lane) load() error {
 		}
 	}
 	r.state.XID = l.xid
-	r.known = &r.state
+	r.known = true
 	return nil
 }
 
@@ -180,7 +179,7 @@ func (l *lane) fold() error {
 	r := &l.run
 	r.stepper.Reset()
 	f := &r.folded
-	*f = folded{at: l.c.nowMillis(), next: *r.known, effects: f.effects[:0]}
+	*f = folded{at: l.c.nowMillis(), next: r.state, effects: f.effects[:0]}
 	for _, one := range r.calls {
 		t, err := r.stepper.Step(&l.c.cfg.Machine, &f.next, f.at, one.event)
 		if err != nil {
@@ -197,7 +196,7 @@ func (l *lane) fold() error {
 	}
 	if len(r.calls) > 1 {
 		f.withdraw(txn.Status(&f.next))
-		f.next.Revision = r.known.Revision + 1 // all the batches count as one
+		f.next.Revision = r.state.Revision + 1 // all the batches count as one
 	}
 	return nil
 }
