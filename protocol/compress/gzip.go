@@ -52,17 +52,23 @@ func (r *gzipReader) fill(body []byte) error {
 		return err
 	}
 	r.z.Multistream(false)
-	if _, err := io.ReadFull(&r.z, body); err != nil {
+	return readWhole(&r.z, &r.packed, body, "trailer")
+}
+
+// readWhole reads body from z, which unpacks packed, and then nothing more may
+// follow. The length of body is what the packed form's sizes says.
+func readWhole(z io.Reader, packed *bytes.Reader, body []byte, sizes string) error {
+	if _, err := io.ReadFull(z, body); err != nil {
 		return err
 	}
 	var more [1]byte
-	switch _, err := io.ReadFull(&r.z, more[:]); {
+	switch _, err := io.ReadFull(z, more[:]); {
 	case err == nil:
-		return errors.New("it is longer than its trailer says")
+		return fmt.Errorf("it is longer than its %s says", sizes)
 	case !errors.Is(err, io.EOF):
 		return err
-	case r.packed.Len() > 0:
-		return fmt.Errorf("%d bytes after its end", r.packed.Len())
+	case packed.Len() > 0:
+		return fmt.Errorf("%d bytes after its end", packed.Len())
 	}
 	return nil
 }

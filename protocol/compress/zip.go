@@ -91,19 +91,7 @@ func (r *flateReader) fill(body []byte) error {
 	if err := r.z.(flate.Resetter).Reset(&r.packed, nil); err != nil {
 		return err
 	}
-	if _, err := io.ReadFull(r.z, body); err != nil {
-		return err
-	}
-	var more [1]byte
-	switch _, err := io.ReadFull(r.z, more[:]); {
-	case err == nil:
-		return errors.New("it is longer than its descriptor says")
-	case !errors.Is(err, io.EOF):
-		return err
-	case r.packed.Len() > 0:
-		return fmt.Errorf("%d bytes after its end", r.packed.Len())
-	}
-	return nil
+	return readWhole(r.z, &r.packed, body, "descriptor")
 }
 
 // appendZip writes what Java does, but for the time, which nobody reads.
