@@ -173,21 +173,8 @@ func (p *postgresParser) update() error {
 		return p.unexpected("SET")
 	}
 	found, head := p.sections(p.at)
-	for i := p.at; i < head; i++ {
-		if p.tokens[i].depth == 0 && p.word(i, "FROM") && !p.word(i-1, "DISTINCT") {
-			return refuse("UPDATE … FROM", remedyOneTable) // "IS DISTINCT FROM" is an operator
-		}
-	}
-	for p.at < head {
-		if err := p.postgresAssignment(head); err != nil {
-			return err
-		}
-		if p.at < head && !p.acceptPunct(',') {
-			return p.unexpected(`","`)
-		}
-	}
-	if len(p.st.Set) == 0 || p.punct(head-1, ',') {
-		return p.unexpected("an assignment")
+	if err := p.assignments(head, p.postgresAssignment); err != nil {
+		return err
 	}
 	if err := p.where(found[sectionWhere]); err != nil {
 		return err

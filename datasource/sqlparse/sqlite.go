@@ -278,13 +278,21 @@ func (p *sqliteParser) update() error {
 		return p.unexpected("SET")
 	}
 	found, head := p.sections(p.at)
+	if err := p.assignments(head, p.assignment); err != nil {
+		return err
+	}
+	return p.rows(found)
+}
+
+// assignments takes what an UPDATE sets, each by one, up to token head.
+func (p *sqliteParser) assignments(head int, one func(head int) error) error {
 	for i := p.at; i < head; i++ {
 		if p.tokens[i].depth == 0 && p.word(i, "FROM") && !p.word(i-1, "DISTINCT") {
 			return refuse("UPDATE … FROM", remedyOneTable) // "IS DISTINCT FROM" is an operator
 		}
 	}
 	for p.at < head {
-		if err := p.assignment(head); err != nil {
+		if err := one(head); err != nil {
 			return err
 		}
 		if p.at < head && !p.acceptPunct(',') {
@@ -294,7 +302,7 @@ func (p *sqliteParser) update() error {
 	if len(p.st.Set) == 0 || p.punct(head-1, ',') {
 		return p.unexpected("an assignment")
 	}
-	return p.rows(found)
+	return nil
 }
 
 // assignment takes column = value, or (a, b) = value, before token head.
