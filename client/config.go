@@ -17,9 +17,11 @@ type Config struct {
 	// Addresses are the coordinator's nodes, each host:port. Exactly one of
 	// Addresses and Resolver must be given.
 	Addresses []string
-	// Resolver finds the coordinator's nodes.
+	// Resolver finds the coordinator's nodes: see client/naming and the packages
+	// below it. One that has to be closed is closed after the Client.
 	Resolver naming.Resolver
-	// ResolveEvery is the time between two questions to the Resolver. Default 30 s.
+	// ResolveEvery is the time between two questions to the Resolver; one that is a
+	// naming.Watcher is asked at once when something changes, too. Default 30 s.
 	ResolveEvery time.Duration
 
 	// ApplicationID names the application, alike in all its processes: a
