@@ -68,6 +68,7 @@ func Rooms() []Room {
 		{"client", false, "connects, joins tm and rm to the wire, hands them out",
 			[]string{"tm", "rm", "protocol/rpc", "client/naming"}},
 		{"client/naming", false, "finding coordinators: what a registry does; a fixed list, remembered nodes", nil},
+		{"client/naming/file", false, "Seata's file registry: nodes from file.conf, .properties, application.yml", []string{"client/naming"}},
 		{"client/http", false, "carries the XID over net/http", []string{"protocol/xid"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
