@@ -69,6 +69,7 @@ func Rooms() []Room {
 			[]string{"tm", "rm", "protocol/rpc", "client/naming"}},
 		{"client/naming", false, "finding coordinators: what a registry does; a fixed list, remembered nodes", nil},
 		{"client/naming/file", false, "Seata's file registry: nodes from file.conf, .properties, application.yml", []string{"client/naming"}},
+		{"client/naming/etcd", false, "Seata's registry in etcd: finding coordinators there, and being listed", []string{"client/naming/file"}},
 		{"client/http", false, "carries the XID over net/http", []string{"protocol/xid"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
