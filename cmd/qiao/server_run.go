@@ -33,6 +33,8 @@ type coordinatorServer struct {
 	peers       *peers.Registry
 	coordinator *coordinator.Coordinator
 	gateway     *gateway.Server
+	// announcement is nil where no registry is configured.
+	announcement *announcement
 
 	cancel context.CancelFunc // ends work
 	work   sync.WaitGroup
@@ -56,6 +58,11 @@ func runServer(ctx context.Context, cfg config.Config, logger *slog.Logger, open
 	s, err := startServer(ctx, cfg, logger, listener, open)
 	if err != nil {
 		return errors.Join(err, listener.Close())
+	}
+	if s.announcement != nil && cfg.RegistryWait > 0 {
+		if err := s.announcement.awaitListed(ctx, cfg.RegistryWait); err != nil {
+			return errors.Join(err, s.stop(ctx))
+		}
 	}
 	if cfg.PortFile != "" {
 		if err := writePortFile(cfg.PortFile, listener.Addr()); err != nil {
@@ -97,6 +104,10 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	if err != nil {
 		return nil, err
 	}
+	registry, err := openRegistry(&cfg, logger)
+	if err != nil {
+		return nil, err
+	}
 	store, workerID, err := open(&cfg, logger)
 	if err != nil {
 		return nil, err
@@ -135,12 +146,18 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 		s.peers.DeleteUndoLogsEvery(background, undoDeletionDelay, cfg.UndoDeletePeriod, int16(cfg.UndoSaveDays))
 	})
 	logger.Info("serving", "address", listener.Addr().String(), "advertised", address, "data", cfg.Data, "version", buildVersion())
+	if registry != nil {
+		s.announcement = announce(background, registry, address, logger)
+	}
 	return s, nil
 }
 
 // stop ends the parts in the reverse order. When ctx ends first it does not
 // wait for requests under way; what they decided is durable all the same.
 func (s *coordinatorServer) stop(ctx context.Context) error {
+	if s.announcement != nil {
+		s.announcement.withdraw(ctx, s.cfg.RegistryLeaveWait)
+	}
 	s.gateway.Stop()
 	if err := s.coordinator.Drain(ctx); err != nil {
 		s.logger.Warn("stopping although requests are under way; their clients will ask again", "error", err)

@@ -54,6 +54,18 @@ type Config struct {
 	// to a merged request as one BatchResult instead of a MergeResult.
 	BatchResponses bool
 
+	// RegistryType is where the server lists itself for clients: "file", which is
+	// nowhere, or "etcd3".
+	RegistryType string
+	// RegistryWait is how long a starting server may take to be listed before it
+	// gives up; 0 serves at once and goes on trying.
+	RegistryWait time.Duration
+	// RegistryLeaveWait is how long a stopping server goes on as before after it has
+	// left the list, so that clients have noticed.
+	RegistryLeaveWait time.Duration
+	// Etcd says where etcd is, for RegistryType "etcd3".
+	Etcd Etcd
+
 	// AnswerTimeout is how long a resource manager has for a phase-two order.
 	AnswerTimeout time.Duration
 	// RetryAfter is the wait after the first failed round of phase two; it
@@ -71,6 +83,22 @@ type Config struct {
 	UndoDeletePeriod time.Duration
 }
 
+// Etcd is the registry of type etcd3.
+type Etcd struct {
+	// ServerAddr are the members, as http://host:port or https://host:port, with
+	// commas between.
+	ServerAddr string
+	// Cluster is the name of the cluster of coordinators to be listed in.
+	Cluster string
+	// Username and the content of PasswordFile are for an etcd with authentication.
+	Username, PasswordFile string
+	// CAFile holds the authorities that etcd's certificate may be of, in PEM; empty
+	// is the system's. CertFile and KeyFile are the server's own.
+	CAFile, CertFile, KeyFile string
+	// LeaseTTL is how long the server stays listed when it has died.
+	LeaseTTL time.Duration
+}
+
 // Default returns the configuration of a server that is told nothing.
 func Default() Config {
 	return Config{
@@ -85,6 +113,9 @@ func Default() Config {
 		FirstBytesTimeout: 10 * time.Second,
 		ReadIdleTimeout:   15 * time.Second,
 		DrainTimeout:      30 * time.Second,
+		RegistryType:      "file",
+		RegistryLeaveWait: 3 * time.Second,
+		Etcd:              Etcd{Cluster: "default", LeaseTTL: 10 * time.Second},
 		AnswerTimeout:     15 * time.Second,
 		RetryAfter:        500 * time.Millisecond,
 		RetryMax:          30 * time.Second,
@@ -115,6 +146,7 @@ func (c *Config) Validate() error {
 	bad(c.ReadIdleTimeout != 0 && c.ReadIdleTimeout < time.Second,
 		"read-idle-timeout %v: want at least 1s, or 0 for never; clients send a heartbeat every 5 to 10 seconds", c.ReadIdleTimeout)
 	bad(c.UndoSaveDays < 1 || c.UndoSaveDays > 32767, "undo.save-days %d: want 1 to 32767", c.UndoSaveDays)
+	errs = append(errs, c.validateRegistry())
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -135,6 +167,30 @@ func (c *Config) Validate() error {
 		"answer-timeout %v: want at least %v; a number without a unit is milliseconds", c.AnswerTimeout, shortest)
 	bad(c.RetryMax < c.RetryAfter, "retry-max %v is below retry-after %v", c.RetryMax, c.RetryAfter)
 	return errors.Join(errs...)
+}
+
+// validateRegistry leaves the form of addresses to the registry itself.
+func (c *Config) validateRegistry() error {
+	if c.RegistryWait < 0 || c.RegistryLeaveWait < 0 {
+		return fmt.Errorf("registry.wait %v and registry.leave-wait %v: want 0 or more", c.RegistryWait, c.RegistryLeaveWait)
+	}
+	e := c.Etcd
+	switch {
+	case strings.EqualFold(c.RegistryType, "file"):
+		if e.ServerAddr != "" {
+			return errors.New("registry.etcd3.server-addr is set, but registry.type is file; write etcd3 to be listed there")
+		}
+		return nil
+	case !strings.EqualFold(c.RegistryType, "etcd3"):
+		return fmt.Errorf("registry.type %q: want file or etcd3; this release knows no other registry", c.RegistryType)
+	case e.ServerAddr == "":
+		return errors.New("registry.etcd3.server-addr is missing: it says where etcd is, as http://host:port")
+	case (e.Username == "") != (e.PasswordFile == ""):
+		return errors.New("registry.etcd3.username and registry.etcd3.password-file: give both or neither")
+	case (e.CertFile == "") != (e.KeyFile == ""):
+		return errors.New("registry.etcd3.cert-file and registry.etcd3.key-file: give both or neither")
+	}
+	return nil
 }
 
 func (c *Config) validateListen() error {

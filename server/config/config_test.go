@@ -84,6 +84,24 @@ seata:
 		{"seata with heartbeats", "seata:\n  transport:\n    heartbeat: true", func(t *testing.T, l *Loaded) {
 			require.Equal(t, 15*time.Second, l.ReadIdleTimeout)
 		}},
+		{"seata registry", `
+seata:
+  registry:
+    type: etcd3
+    etcd3:
+      cluster: shop
+      server-addr: http://etcd:2379
+  transport:
+    shutdown:
+      wait: 5
+`, func(t *testing.T, l *Loaded) {
+			require.Equal(t, "etcd3", l.RegistryType)
+			require.Equal(t, Etcd{ServerAddr: "http://etcd:2379", Cluster: "shop", LeaseTTL: 10 * time.Second}, l.Etcd)
+			require.Equal(t, 5*time.Second, l.RegistryLeaveWait)
+		}},
+		{"seata registry in one line", "registry.etcd3.serverAddr: http://etcd:2379\nregistry.type: ETCD3", func(t *testing.T, l *Loaded) {
+			require.Equal(t, "http://etcd:2379", l.Etcd.ServerAddr)
+		}},
 		{"seata configuration centre", "transport.rpcTcRequestTimeout: 5000", func(t *testing.T, l *Loaded) {
 			require.Equal(t, 5*time.Second, l.AnswerTimeout)
 		}},
@@ -134,6 +152,14 @@ func TestMistakes(t *testing.T) {
 		{"zero period", "retention: 0s", nil, nil, []string{"retention", "at least 1ms"}},
 		{"idle below a heartbeat", "read-idle-timeout: 100ms", nil, nil, []string{"read-idle-timeout"}},
 		{"retry bounds", "retry-after: 2s\nretry-max: 1s", nil, nil, []string{"below retry-after"}},
+		{"registry of another release", "registry.type: nacos", nil, nil, []string{`registry.type "nacos"`, "want file or etcd3"}},
+		{"registry without an address", "registry.type: etcd3", nil, nil, []string{"registry.etcd3.server-addr is missing", "http://host:port"}},
+		{"registry that is not used", "registry.etcd3.server-addr: http://e:1", nil, nil, []string{"registry.type is file", "write etcd3"}},
+		{"user without a password", "registry.type: etcd3\nregistry.etcd3.server-addr: http://e:1\nregistry.etcd3.username: u", nil, nil, []string{"password-file", "both or neither"}},
+		{"certificate without a key", "registry.type: etcd3\nregistry.etcd3.server-addr: http://e:1\nregistry.etcd3.cert-file: u", nil, nil, []string{"key-file", "both or neither"}},
+		{"password in the file", "registry.etcd3.password: secret", nil, nil, []string{":1:", `no setting "registry.etcd3.password"`, `"registry.etcd3.password-file"`}},
+		{"negative wait", "registry.wait: -1s", nil, nil, []string{"registry.wait -1s", "0 or more"}},
+		{"shutdown wait with a unit", "transport.shutdown.wait: 3s", nil, nil, []string{"transport.shutdown.wait", "number of seconds"}},
 		{"undo days", "undo.save-days: 40000", nil, nil, []string{"1 to 32767"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

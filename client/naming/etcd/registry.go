@@ -65,8 +65,8 @@ func New(cfg Config) (*Registry, error) {
 	return &Registry{cfg: cfg, prefix: keyPrefix + cfg.Cluster + "-"}, nil
 }
 
-// Close disconnects from etcd. It must come after the Client that uses the
-// Registry was closed, and after Announce has returned. It may be repeated.
+// Close disconnects from etcd; what still waits for an answer fails. Close the Client
+// that uses the Registry first. It may be repeated.
 func (r *Registry) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
