@@ -42,6 +42,20 @@ func TestOpenRegistersTheApplication(t *testing.T) {
 	assert.Equal(t, map[string]string{"qiao": "1"}, rms[0].Head)
 }
 
+// TestATransactionAlwaysHasAName: Seata's store in a database needs one.
+func TestATransactionAlwaysHasAName(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	for _, name := range []string{"", "place-order"} {
+		require.NoError(t, c.TM().Run(t.Context(), tm.Options{Name: name}, nothing))
+	}
+	var got []string
+	for _, r := range requests[*protocol.GlobalBegin](tc) {
+		got = append(got, r.Message.(*protocol.GlobalBegin).Name)
+	}
+	assert.Equal(t, []string{"default", "place-order"}, got)
+}
+
 func TestOpenFailsWithTheReason(t *testing.T) {
 	away, refusing := reserveTC(t), startTC(t)
 	refusing.on(func(r rpc.Request) (answer, bool) {

@@ -47,7 +47,8 @@ func New(c Coordinator) *Manager { return &Manager{coordinator: c} }
 
 // Options describe a transaction.
 type Options struct {
-	// Name appears in the coordinator's console and logs. May be empty.
+	// Name appears in the coordinator's console and logs. Empty is
+	// "default", as in Java.
 	Name string
 	// Timeout is the time after which the coordinator rolls the transaction back
 	// by itself. Zero means DefaultTimeout; it is rounded up to a millisecond.
