@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/client"
+	"github.com/qiao-tx/qiao/client/naming"
 	"github.com/qiao-tx/qiao/client/naming/etcd"
 	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
@@ -74,7 +76,7 @@ func TestClientsFollowServersInEtcd(t *testing.T) {
 	leaving, staying := startListedServer(t, e, "--registry-leave-wait", "1s"), startListedServer(t, e)
 	awaitListing(t, r, leaving.address, staying.address)
 	c, err := client.Open(t.Context(), client.Config{
-		Resolver: r, ResolveEvery: time.Hour, ApplicationID: "order", Logger: slog.New(slog.DiscardHandler),
+		Resolver: r, ResolveEvery: time.Second, ApplicationID: "order", Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, c.Close(context.Background())) }()
@@ -123,8 +125,25 @@ func TestServerStartsWithoutItsRegistry(t *testing.T) {
 	e := testenv.ReserveEtcd(t)
 	p := startListedServer(t, e)
 	require.Contains(t, p.client(testDatabase).begin(time.Minute), p.address, "it serves")
+	r := etcdRegistry(t, e)
+	memory := filepath.Join(t.TempDir(), "coordinators")
+	run := func(cfg client.Config) error {
+		cfg.ApplicationID, cfg.Logger = "order", slog.New(slog.DiscardHandler)
+		c, err := client.Open(t.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.TM().Run(t.Context(), tm.Options{}, func(context.Context) error { return nil }), c.Close(context.Background()))
+	}
+	err := run(client.Config{Resolver: naming.Remember(r, memory), TMTimeout: time.Second})
+	require.ErrorIs(t, err, tm.ErrUnavailable)
+	require.ErrorContains(t, err, e.Endpoint())
+	require.ErrorContains(t, err, "refused")
 	e.Start()
-	awaitListing(t, etcdRegistry(t, e), p.address)
+	awaitListing(t, r, p.address)
+	require.NoError(t, run(client.Config{Resolver: naming.Remember(r, memory)}))
+	e.Kill()
+	require.NoError(t, run(client.Config{Resolver: naming.Remember(etcdRegistry(t, e), memory)}), "it remembers")
 	p.signal(syscall.SIGINT)
 	p.signal(syscall.SIGINT)
 	require.Equal(t, 0, p.exitCode())

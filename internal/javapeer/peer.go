@@ -26,16 +26,16 @@ var program = sync.OnceValues(func() (string, error) {
 })
 
 // compile returns the class path of one source, with the libraries of the pom.xml
-// in a directory of this package, for a version of Seata.
-func compile(where, source, group, version string) (classpath string, err error) {
+// in a directory of this package, for a version of Seata; options are Maven's.
+func compile(where, source, group, version string, options ...string) (classpath string, err error) {
 	dir, err := os.MkdirTemp("", "java-peer-")
 	if err != nil {
 		return "", err
 	}
 	list := filepath.Join(dir, "classpath")
 	classes := filepath.Join(dir, "classes")
-	if err := run("mvn", "-q", "-B", "-f", where+"/pom.xml", "dependency:build-classpath", "-Dmdep.outputFile="+list,
-		"-Dseata.group="+group, "-Dseata.version="+version); err != nil {
+	if err := run("mvn", append(options, "-q", "-B", "-f", where+"/pom.xml", "dependency:build-classpath", "-Dmdep.outputFile="+list,
+		"-Dseata.group="+group, "-Dseata.version="+version)...); err != nil {
 		return "", err
 	}
 	libraries, err := os.ReadFile(list)
@@ -107,6 +107,18 @@ func Start(t testing.TB, address, app string, settings ...string) *Peer {
 		t.Fatalf("build the Java client: %v", err)
 	}
 	return launch(t, classpath, "qiao.Peer", address, app, settings...)
+}
+
+// StartEtcd is Start for a client that finds coordinators in etcd (registry.type
+// etcd3).
+func StartEtcd(t testing.TB, endpoint, app string, settings ...string) *Peer {
+	t.Helper()
+	needJava(t)
+	classpath, err := compile("peer", "peer/src/main/java/qiao/Peer.java", "org.apache.seata", "2.5.0", "-Petcd")
+	if err != nil {
+		t.Fatalf("build the Java client with etcd: %v", err)
+	}
+	return launch(t, classpath, "qiao.Peer", "", app, append(settings, "registry.type=etcd3", "registry.etcd3.serverAddr="+endpoint)...)
 }
 
 // StartOld is Start for a client of io.seata's, which knows AT only.

@@ -41,6 +41,7 @@ func TestFileNamedByEnvironment(t *testing.T) {
 	require.Equal(t, 9, l.MaxRequests)
 }
 
+//tidy:long a table
 func TestSpellingsAndSeataNames(t *testing.T) {
 	for _, test := range []struct {
 		name, yaml string

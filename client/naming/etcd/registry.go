@@ -49,6 +49,10 @@ type Registry struct {
 	closed bool
 	// odd are the entries that made no sense last, by key.
 	odd map[string]string
+	// revision is the newest that etcd has told of. forgot is closed and replaced
+	// when it tells of an older one, because it has lost its data.
+	revision int64
+	forgot   chan struct{}
 }
 
 var (
@@ -62,7 +66,7 @@ func New(cfg Config) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Registry{cfg: cfg, prefix: keyPrefix + cfg.Cluster + "-"}, nil
+	return &Registry{cfg: cfg, prefix: keyPrefix + cfg.Cluster + "-", forgot: make(chan struct{})}, nil
 }
 
 // Close disconnects from etcd; what still waits for an answer fails. Close the Client
@@ -147,6 +151,7 @@ func (r *Registry) Resolve(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, r.wrap("read the coordinators of cluster "+r.cfg.Cluster, err)
 	}
+	r.note(answer.Header.GetRevision())
 	entries := make(map[string]string, len(answer.Kvs))
 	for _, kv := range answer.Kvs {
 		entries[string(kv.Key)] = string(kv.Value)
@@ -211,16 +216,40 @@ func (r *Registry) watch(ctx context.Context, changed func()) (begun bool) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	forgot := r.forgotten()
 	// Without a leader nothing would be heard of, so that is an error.
 	events := client.Watch(clientv3.WithRequireLeader(ctx), r.prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
-	for event := range events {
-		if event.Err() != nil {
+	for {
+		select {
+		case event, ok := <-events:
+			if !ok || event.Err() != nil {
+				return begun
+			}
+			begun = true
+			changed() // also at the start, for what happened before
+		case <-forgot:
 			return begun
 		}
-		begun = true
-		changed() // also at the start, for what happened before
 	}
-	return begun
+}
+
+// note compares a revision with those before. The etcd client takes up a broken
+// watch at the revision where it was; an etcd that counts from 1 again would have
+// nothing to tell for long.
+func (r *Registry) note(revision int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if revision < r.revision {
+		close(r.forgot)
+		r.forgot = make(chan struct{})
+	}
+	r.revision = revision
+}
+
+func (r *Registry) forgotten() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.forgot
 }
 
 // sleep pauses before attempt number n, each time about twice as long and random,
