@@ -152,6 +152,21 @@ func TestServerStartsWithoutItsRegistry(t *testing.T) {
 	}
 }
 
+// TestServerShowsItsCertificateToEtcd, which lets nobody in without.
+func TestServerShowsItsCertificateToEtcd(t *testing.T) {
+	a := testenv.NewAuthority(t)
+	a.Issue("etcd")
+	a.Issue("qiao")
+	e := testenv.Etcd(t, "--cert-file="+a.Path("etcd.crt"), "--key-file="+a.Path("etcd.key"), "--trusted-ca-file="+a.Path("ca.crt"), "--client-cert-auth")
+	p := startListedServer(t, e, "--registry-wait", "30s", "--registry-leave-wait", "0", "--registry-etcd3-ca-file", a.Path("ca.crt"),
+		"--registry-etcd3-cert-file", a.Path("qiao.crt"), "--registry-etcd3-key-file", a.Path("qiao.key"))
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 0, p.exitCode())
+	for _, want := range []string{"listed in the registry", "no longer listed in the registry"} {
+		require.Contains(t, p.stderr.String(), want)
+	}
+}
+
 // TestServerIsConfiguredToNeedItsRegistry, and what is wrong with its settings is
 // said in one line.
 func TestServerIsConfiguredToNeedItsRegistry(t *testing.T) {

@@ -3,19 +3,10 @@
 package etcd_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,71 +68,24 @@ func TestAuthentication(t *testing.T) {
 	awaitFound(t, r)
 }
 
-// authority issues certificates.
-type authority struct {
-	t           *testing.T
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	dir         string
-}
-
-func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t, dir: t.TempDir()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.certificate, a.key = a.issue("ca", template, template, nil)
-	return a
-}
-
-// issue writes NAME.crt and NAME.key.
-func (a *authority) issue(name string, template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(a.t, err)
-	if signer == nil {
-		signer = key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	require.NoError(a.t, err)
-	certificate, err := x509.ParseCertificate(der)
-	require.NoError(a.t, err)
-	secret, err := x509.MarshalECPrivateKey(key)
-	require.NoError(a.t, err)
-	for suffix, block := range map[string]*pem.Block{
-		".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "EC PRIVATE KEY", Bytes: secret},
-	} {
-		require.NoError(a.t, os.WriteFile(a.path(name+suffix), pem.EncodeToMemory(block), 0o600))
-	}
-	return certificate, key
-}
-
-func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
-
-func (a *authority) pair(name string) {
-	a.issue(name, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.certificate, a.key)
-}
-
 // TestTLS: both sides show a certificate; who has none, or trusts another
 // authority, is refused.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	a, stranger := newAuthority(t), newAuthority(t)
-	a.pair("server")
-	a.pair("client")
-	s := testenv.Etcd(t, "--cert-file="+a.path("server.crt"), "--key-file="+a.path("server.key"),
-		"--trusted-ca-file="+a.path("ca.crt"), "--client-cert-auth")
-	with := func(root *authority, files ...string) func(*etcd.Config) {
+	a, stranger := testenv.NewAuthority(t), testenv.NewAuthority(t)
+	a.Issue("server")
+	a.Issue("client")
+	s := testenv.Etcd(t, "--cert-file="+a.Path("server.crt"), "--key-file="+a.Path("server.key"),
+		"--trusted-ca-file="+a.Path("ca.crt"), "--client-cert-auth")
+	with := func(root *testenv.Authority, files ...string) func(*etcd.Config) {
 		return func(cfg *etcd.Config) {
 			pool := x509.NewCertPool()
-			pool.AddCert(root.certificate)
+			authorities, err := os.ReadFile(root.Path("ca.crt"))
+			require.NoError(t, err)
+			require.True(t, pool.AppendCertsFromPEM(authorities))
 			cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 			if len(files) > 0 {
-				pair, err := tls.LoadX509KeyPair(a.path(files[0]), a.path(files[1]))
+				pair, err := tls.LoadX509KeyPair(a.Path(files[0]), a.Path(files[1]))
 				require.NoError(t, err)
 				cfg.TLS.Certificates = []tls.Certificate{pair}
 			}
