@@ -137,9 +137,13 @@ func (c *Client) keepConnected(ctx context.Context, address string) {
 		if ctx.Err() != nil {
 			return
 		}
+		if used && !c.pool.lists(address) {
+			c.log.Info("coordinator node has closed its connection after it left the list", "address", address)
+			continue
+		}
 		if used {
 			failures = 0
-			c.log.Warn("connection to the coordinator lost", "address", address, "error", err)
+			c.log.Warn("connection to the coordinator lost; reconnecting", "address", address, "error", err)
 		} else if c.pool.failed(address, err) {
 			c.log.Warn("coordinator not reached; trying again", "address", address, "error", err)
 		}

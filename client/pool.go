@@ -108,6 +108,13 @@ func (p *pool) worthConnecting(address string) bool {
 	return false
 }
 
+// lists tells whether address is listed.
+func (p *pool) lists(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listed[address]
+}
+
 // knowsNone tells whether no node has ever been listed.
 func (p *pool) knowsNone() bool {
 	p.mu.Lock()
