@@ -1,0 +1,125 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/qiao-tx/qiao/storage"
+)
+
+// Config says where the database is.
+type Config struct {
+	// Type is mysql (MySQL 8), mariadb or postgresql.
+	Type string
+	// DSN is that of go-sql-driver/mysql, or a URL or DSN of libpq.
+	DSN string
+	// CreateTables has missing tables created (script/server/db). Otherwise they
+	// must be there.
+	CreateTables bool
+	// Connections bounds those for reading; one more writes. Default 8.
+	Connections int
+	// Timeout bounds one SQL transaction. Default 10 s.
+	Timeout time.Duration
+}
+
+// Store implements storage.Store on a database that other coordinators may use at
+// the same time.
+type Store struct {
+	dialect *dialect
+	db      *sql.DB
+	timeout time.Duration
+	widths  widths
+
+	queue   *queue
+	writing sync.WaitGroup
+	batches atomic.Uint64
+	entries atomic.Uint64
+	purged  atomic.Int64
+
+	ending  context.Context
+	end     context.CancelFunc
+	closed  atomic.Bool
+	closing sync.Once
+	err     error
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// ErrConfig reports a Config that cannot work, or a database without the tables.
+var ErrConfig = errors.New("the database store is not usable")
+
+// Open connects to the database and checks its tables. The errors name the table or
+// the setting.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	d := dialects[cfg.Type]
+	if d == nil {
+		return nil, fmt.Errorf("%w: type %q is not known; write mysql, mariadb or postgresql", ErrConfig, cfg.Type)
+	}
+	if cfg.Connections == 0 {
+		cfg.Connections = 8
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	db, err := d.open(cfg.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the DSN: %w", ErrConfig, err)
+	}
+	db.SetMaxOpenConns(cfg.Connections + 1)
+	db.SetMaxIdleConns(cfg.Connections + 1)
+	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, queue: newQueue()}
+	s.ending, s.end = context.WithCancel(context.Background())
+	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s.writing.Go(s.write)
+	return s, nil
+}
+
+// open answers why nothing can be asked now, or nil.
+func (s *Store) open(ctx context.Context) error {
+	if s.closed.Load() {
+		return storage.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Apply implements storage.Store.
+func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
+	if s.closed.Load() {
+		return storage.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
+	if err := s.widths.check(b); err != nil {
+		return err
+	}
+	r := request{batch: b, done: make(chan error, 1)} // the caller may have gone
+	if !s.queue.put(r) {
+		return storage.ErrClosed
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errUnknown, ctx.Err())
+	}
+}
+
+// Close implements storage.Store. It may be called again.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.closed.Store(true)
+		s.queue.close()
+		s.writing.Wait()
+		s.end()
+		s.err = s.db.Close()
+	})
+	return s.err
+}

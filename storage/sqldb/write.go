@@ -1,0 +1,174 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// write carries out the change in tx. The order of the tables is the same for
+// every group.
+func (c *change) write(ctx context.Context, tx querier, d *dialect, nowMicros int64) error {
+	w := &changeWriter{ctx: ctx, tx: tx, d: d, now: nowMicros}
+	w.globals(c.begun, c.moved)
+	w.branches(c.added, c.other, c.gone)
+	w.locks(c)
+	w.end(c.ended)
+	w.ids(c.ids)
+	return w.err
+}
+
+// changeWriter runs statements until one fails.
+type changeWriter struct {
+	ctx context.Context
+	tx  querier
+	d   *dialect
+	now int64
+	err error
+}
+
+// exec runs a statement and returns how many rows it changed.
+func (w *changeWriter) exec(what string, s *statement) int64 {
+	if w.err != nil {
+		return 0
+	}
+	result, err := w.tx.ExecContext(w.ctx, s.text.String(), s.args...)
+	if err != nil {
+		w.err = fmt.Errorf("%s: %w", what, err)
+		return 0
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		w.err = fmt.Errorf("%s: %w", what, err)
+	}
+	return n
+}
+
+// insert writes rows of values, maxList at a time; end is what follows.
+func insert[T any](w *changeWriter, what, into string, rows []T, end string, values func(s *statement, row T)) {
+	for part := range slices.Chunk(rows, maxList) {
+		s := w.d.statement("INSERT INTO " + into + " VALUES ")
+		for i, row := range part {
+			if i > 0 {
+				s.add(",")
+			}
+			values(s, row)
+		}
+		w.exec(what, s.add(end))
+	}
+}
+
+// tuple adds the parameters of a row.
+func (s *statement) tuple(args ...any) *statement { return in(s, args) }
+
+const (
+	globalColumns = "global_table (xid,transaction_id,status,application_id,transaction_service_group,transaction_name,timeout,begin_time,gmt_create,gmt_modified)"
+	branchColumns = "branch_table (branch_id,xid,transaction_id,resource_id,branch_type,status,client_id,application_data,gmt_create,gmt_modified)"
+	lockColumns   = "lock_table (row_key,xid,transaction_id,branch_id,resource_id,table_name,pk,status,gmt_create,gmt_modified)"
+)
+
+func (w *changeWriter) globals(begun, moved []*record) {
+	global := func(s *statement, r *record) {
+		g := &r.Global
+		s.add("(").params(r.XID, g.ID, int(g.Status), g.ApplicationID, g.Group, g.Name, g.TimeoutMillis, g.BeganAt)
+		s.add(",").moment(w.now).add(",").moment(w.now).add(")")
+	}
+	insert(w, "insert into global_table", globalColumns, begun, "", global)
+	insert(w, "update global_table", globalColumns, moved, w.d.upsert("xid", []string{
+		"status", "application_id", "transaction_service_group", "transaction_name", "timeout", "begin_time", "gmt_modified",
+	}), global)
+	w.companions(slices.Concat(begun, moved))
+}
+
+// companions writes what global_table has no place for.
+func (w *changeWriter) companions(all []*record) {
+	insert(w, "write qiao_global", "qiao_global (xid,revision,due_at,attempts,evidence,seen)", all,
+		w.d.upsert("xid", []string{"revision", "due_at", "attempts", "evidence", "seen"}),
+		func(s *statement, r *record) {
+			s.tuple(r.XID, int64(r.Revision), r.Global.DueAt, r.Global.Attempts, r.Global.Evidence, r.seen())
+		})
+}
+
+func (w *changeWriter) branches(added, other []branchRow, gone []int64) {
+	branch := func(s *statement, b branchRow) {
+		s.add("(").params(b.ID, b.xid, b.id, b.ResourceID, b.Type.String(), int(b.Status), b.ClientID, b.ApplicationData)
+		s.add(",").moment(b.created).add(",").moment(w.now).add(")")
+	}
+	companion := func(s *statement, b branchRow) {
+		s.tuple(b.ID, b.xid, b.created, b.RegisteredAt, b.Locked, b.LockKey, b.RequestKey)
+	}
+	const companions = "qiao_branch (branch_id,xid,created,registered_at,locked,lock_key,request_key)"
+	insert(w, "insert into branch_table", branchColumns, added, "", branch)
+	insert(w, "insert into qiao_branch", companions, added, "", companion)
+	insert(w, "update branch_table", branchColumns, other,
+		w.d.upsert("branch_id", []string{"status", "application_data", "gmt_modified"}), branch)
+	insert(w, "update qiao_branch", companions, other, w.d.upsert("branch_id", []string{"locked"}), companion)
+	w.remove("branch_table", "branch_id", gone)
+	w.remove("qiao_branch", "branch_id", gone)
+}
+
+// remove deletes the rows with the keys.
+func (w *changeWriter) remove(table, column string, keys []int64) {
+	for part := range slices.Chunk(keys, maxList) {
+		w.exec("delete from "+table, in(w.d.statement("DELETE FROM "+table+" WHERE "+column+" IN "), part))
+	}
+}
+
+func (w *changeWriter) locks(c *change) {
+	lock := func(s *statement, l lockRow) {
+		resource, table, pk := l.row.Split()
+		s.add("(").params(string(l.row), l.xid, l.id, l.branch, resource, table, pk, map[bool]int{true: 1}[l.rolls])
+		s.add(",").moment(w.now).add(",").moment(w.now).add(")")
+	}
+	for part := range slices.Chunk(c.freed, maxList) {
+		w.exec("delete from lock_table", in(w.d.statement("DELETE FROM lock_table WHERE row_key IN "), texts(part)))
+	}
+	insert(w, "insert into lock_table", lockColumns, c.taken, "", lock)
+	insert(w, "update lock_table", lockColumns, c.passed,
+		w.d.upsert("row_key", []string{"xid", "transaction_id", "branch_id", "status", "gmt_modified"}), lock)
+	for part := range slices.Chunk(c.turned, maxList) {
+		w.exec("mark the locks of what rolls back", in(w.d.statement("UPDATE lock_table SET status=1 WHERE xid IN "), part))
+	}
+}
+
+// end removes transactions and leaves their tombstones. One that another program
+// has added a branch to stays: the group is decided again.
+func (w *changeWriter) end(all []ended) {
+	for part := range slices.Chunk(all, maxList) {
+		var xids []string
+		for _, e := range part {
+			xids = append(xids, e.xid)
+		}
+		w.exec("delete from qiao_global", in(w.d.statement("DELETE FROM qiao_global WHERE xid IN "), xids))
+		w.exec("delete from global_table", in(w.d.statement("DELETE FROM global_table WHERE xid IN "), xids))
+		s := in(w.d.statement("SELECT xid FROM branch_table WHERE xid IN "), xids)
+		if w.err == nil {
+			w.err = w.noneLeft(s)
+		}
+	}
+	insert(w, "insert into qiao_tombstone", "qiao_tombstone (transaction_id,xid,outcome,expires_at)", all, "",
+		func(s *statement, e ended) { s.tuple(e.id, e.xid, int(e.Outcome), e.ExpiresAt) })
+}
+
+// noneLeft answers errRaced when s finds a row.
+func (w *changeWriter) noneLeft(s *statement) error {
+	return query(w.ctx, w.tx, s, func(rows *sql.Rows) error {
+		var x string
+		if err := rows.Scan(&x); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %s has a branch that was added a moment ago", errRaced, x)
+	})
+}
+
+// errRaced: another program wrote what this SQL transaction reckoned with.
+var errRaced = errors.New("another coordinator was faster")
+
+// ids remembers the latest id of each worker.
+func (w *changeWriter) ids(used map[int64]int64) {
+	insert(w, "write qiao_ids", "qiao_ids (worker,last_id)", slices.Sorted(maps.Keys(used)), w.d.keepGreatest,
+		func(s *statement, worker int64) { s.tuple(worker, used[worker]) })
+}
