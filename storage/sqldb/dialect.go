@@ -26,6 +26,8 @@ type dialect struct {
 	upsert func(key string, columns []string) string
 	// keepGreatest ends an INSERT into qiao_ids.
 	keepGreatest string
+	// clock is the expression for now, in milliseconds since 1970.
+	clock string
 	// moment is the expression for a timestamp in the session's time zone, as
 	// Java's now() is, from seconds since 1970 as a decimal number.
 	moment string
@@ -70,6 +72,7 @@ var mysqlDialect = &dialect{
 		return " ON DUPLICATE KEY UPDATE " + strings.Join(sets, ",")
 	},
 	keepGreatest: " ON DUPLICATE KEY UPDATE last_id=GREATEST(last_id,VALUES(last_id))",
+	clock:        "CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)",
 	moment:       "FROM_UNIXTIME(CAST(%s AS DECIMAL(20,6)))",
 	columns: `SELECT table_name, column_name, character_maximum_length, COALESCE(collation_name,'')
 		FROM information_schema.columns WHERE table_schema = DATABASE() AND character_maximum_length IS NOT NULL`,
@@ -103,6 +106,7 @@ var postgresqlDialect = &dialect{
 		return " ON CONFLICT (" + key + ") DO UPDATE SET " + strings.Join(sets, ",")
 	},
 	keepGreatest: " ON CONFLICT (worker) DO UPDATE SET last_id=GREATEST(qiao_ids.last_id,EXCLUDED.last_id)",
+	clock:        "(EXTRACT(EPOCH FROM clock_timestamp())*1000)::bigint",
 	moment:       "(TIMESTAMPTZ 'epoch' + %s::text::numeric * INTERVAL '1 second')",
 	columns: `SELECT table_name, column_name, character_maximum_length, ''
 		FROM information_schema.columns WHERE table_schema = current_schema() AND character_maximum_length IS NOT NULL`,

@@ -101,18 +101,21 @@ func (s *Store) CheckLocks(ctx context.Context, x string, rows []storage.RowKey)
 	return nil
 }
 
-// Due implements storage.Store.
+// Due implements storage.Store. With several nodes on the database each lists its
+// share.
 func (s *Store) Due(ctx context.Context, now int64, limit int) ([]string, error) {
 	if err := s.open(ctx); err != nil || limit <= 0 {
 		return nil, err
 	}
 	var due []string
 	st := s.dialect.statement("SELECT xid FROM qiao_global WHERE due_at>0 AND due_at<=").param(now)
-	st.add(" ORDER BY due_at, xid LIMIT ").param(limit)
+	st.add(" ORDER BY due_at, xid LIMIT ").param(limit * (1 + s.node.others()))
 	err := query(ctx, s.db, st, func(rows *sql.Rows) error {
 		var x string
 		err := rows.Scan(&x)
-		due = append(due, x)
+		if _, id, bad := xid.Parse(x); bad == nil && s.node.mine(id) && len(due) < limit {
+			due = append(due, x)
+		}
 		return err
 	})
 	if err != nil {

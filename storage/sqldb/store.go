@@ -25,6 +25,11 @@ type Config struct {
 	Connections int
 	// Timeout bounds one SQL transaction. Default 10 s.
 	Timeout time.Duration
+	// Address tells people which node holds a worker id.
+	Address string
+	// Lease is how long a node that is not heard of keeps its worker id and its
+	// share of the due work. Default 6 s.
+	Lease time.Duration
 }
 
 // Store implements storage.Store on a database that other coordinators may use at
@@ -34,9 +39,11 @@ type Store struct {
 	db      *sql.DB
 	timeout time.Duration
 	widths  widths
+	node    *node
 
 	queue   *queue
 	writing sync.WaitGroup
+	holding sync.WaitGroup
 	batches atomic.Uint64
 	entries atomic.Uint64
 	purged  atomic.Int64
@@ -66,6 +73,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 6 * time.Second
+	}
 	db, err := d.open(cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the DSN: %w", ErrConfig, err)
@@ -77,7 +87,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if s.node, err = s.join(ctx, cfg.Address, cfg.Lease); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	s.writing.Go(s.write)
+	s.holding.Go(s.node.hold)
 	return s, nil
 }
 
@@ -97,7 +111,7 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
-	if err := s.widths.check(b); err != nil {
+	if err := errors.Join(s.node.fit(), s.widths.check(b)); err != nil {
 		return err
 	}
 	r := request{batch: b, done: make(chan error, 1)} // the caller may have gone
@@ -119,7 +133,23 @@ func (s *Store) Close() error {
 		s.queue.close()
 		s.writing.Wait()
 		s.end()
-		s.err = s.db.Close()
+		s.holding.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+		defer cancel()
+		s.err = errors.Join(s.node.leave(ctx), s.db.Close())
 	})
 	return s.err
+}
+
+// WorkerID is this node's part of new ids, 0 to 1023. It is nobody else's.
+func (s *Store) WorkerID() int { return s.node.worker }
+
+// Failed is closed when this node must not go on: see ErrLeaseLost.
+func (s *Store) Failed() <-chan struct{} { return s.node.failed }
+
+// Err tells why the node failed, or nil.
+func (s *Store) Err() error {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	return s.node.err
 }

@@ -109,3 +109,13 @@ CREATE TABLE IF NOT EXISTS qiao_ids (
   last_id BIGINT NOT NULL,
   PRIMARY KEY (worker)
 ) ENGINE = InnoDB;
+
+-- The coordinators that use these tables now: who holds a worker id, and until
+-- when by the database's clock.
+CREATE TABLE IF NOT EXISTS qiao_node (
+  worker     INT          NOT NULL,
+  token      VARCHAR(64)  NOT NULL,
+  address    VARCHAR(128) NOT NULL,
+  expires_at BIGINT       NOT NULL COMMENT 'milliseconds since 1970',
+  PRIMARY KEY (worker)
+) ENGINE = InnoDB;

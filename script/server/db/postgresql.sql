@@ -106,3 +106,12 @@ CREATE TABLE IF NOT EXISTS qiao_ids (
   worker  INT    NOT NULL PRIMARY KEY,
   last_id BIGINT NOT NULL
 );
+
+-- The coordinators that use these tables now: who holds a worker id, and until
+-- when by the database's clock.
+CREATE TABLE IF NOT EXISTS qiao_node (
+  worker     INT          NOT NULL PRIMARY KEY,
+  token      VARCHAR(64)  NOT NULL,
+  address    VARCHAR(128) NOT NULL,
+  expires_at BIGINT       NOT NULL -- milliseconds since 1970
+);
