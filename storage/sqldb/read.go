@@ -143,7 +143,7 @@ const selectRecords = `SELECT g.xid, COALESCE(g.transaction_id,0), g.status, COA
 	b.branch_id, COALESCE(b.resource_id,''), COALESCE(b.branch_type,''), COALESCE(b.status,0), COALESCE(b.client_id,''),
 	COALESCE(b.application_data,''), COALESCE(p.created,0), COALESCE(p.registered_at,0), COALESCE(p.locked,FALSE),
 	COALESCE(p.lock_key,''), COALESCE(p.request_key,'')
-	FROM global_table g LEFT JOIN qiao_global q ON q.xid = g.xid
+	FROM global_table g LEFT JOIN qiao_global q ON q.transaction_id = g.transaction_id
 	LEFT JOIN branch_table b ON b.xid = g.xid LEFT JOIN qiao_branch p ON p.branch_id = b.branch_id `
 
 const orderOfRecords = " ORDER BY g.transaction_id, g.xid, b.gmt_create, b.branch_id"

@@ -85,10 +85,10 @@ func (w *changeWriter) globals(begun, moved []*record) {
 
 // companions writes what global_table has no place for.
 func (w *changeWriter) companions(all []*record) {
-	insert(w, "write qiao_global", "qiao_global (xid,revision,due_at,attempts,evidence,seen)", all,
-		w.d.upsert("xid", []string{"revision", "due_at", "attempts", "evidence", "seen"}),
+	insert(w, "write qiao_global", "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen)", all,
+		w.d.upsert("transaction_id", []string{"revision", "due_at", "attempts", "evidence", "seen"}),
 		func(s *statement, r *record) {
-			s.tuple(r.XID, int64(r.Revision), r.Global.DueAt, r.Global.Attempts, r.Global.Evidence, r.seen())
+			s.tuple(r.Global.ID, r.XID, int64(r.Revision), r.Global.DueAt, r.Global.Attempts, r.Global.Evidence, r.seen())
 		})
 }
 
@@ -139,10 +139,11 @@ func (w *changeWriter) locks(c *change) {
 func (w *changeWriter) end(all []ended) {
 	for part := range slices.Chunk(all, maxList) {
 		var xids []string
+		var ids []int64
 		for _, e := range part {
-			xids = append(xids, e.xid)
+			xids, ids = append(xids, e.xid), append(ids, e.id)
 		}
-		w.exec("delete from qiao_global", in(w.d.statement("DELETE FROM qiao_global WHERE xid IN "), xids))
+		w.exec("delete from qiao_global", in(w.d.statement("DELETE FROM qiao_global WHERE transaction_id IN "), ids))
 		w.exec("delete from global_table", in(w.d.statement("DELETE FROM global_table WHERE xid IN "), xids))
 		s := in(w.d.statement("SELECT xid FROM branch_table WHERE xid IN "), xids)
 		if w.err == nil {

@@ -69,13 +69,14 @@ CREATE TABLE IF NOT EXISTS vgroup_table (
 -- What a row of global_table has besides. seen tells what its stock rows were
 -- when this coordinator last wrote them: who else writes them changes that.
 CREATE TABLE IF NOT EXISTS qiao_global (
-  xid      VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-  revision BIGINT       NOT NULL,
-  due_at   BIGINT       NOT NULL COMMENT 'milliseconds since 1970; 0: never',
-  attempts INT          NOT NULL,
-  evidence MEDIUMTEXT   NOT NULL,
-  seen     BIGINT       NOT NULL,
-  PRIMARY KEY (xid),
+  transaction_id BIGINT       NOT NULL,
+  xid            VARCHAR(128) NOT NULL,
+  revision       BIGINT       NOT NULL,
+  due_at         BIGINT       NOT NULL COMMENT 'milliseconds since 1970; 0: never',
+  attempts       INT          NOT NULL,
+  evidence       MEDIUMTEXT   NOT NULL,
+  seen           BIGINT       NOT NULL,
+  PRIMARY KEY (transaction_id),
   KEY idx_due_at (due_at)
 ) ENGINE = InnoDB;
 

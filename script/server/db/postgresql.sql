@@ -70,12 +70,13 @@ CREATE TABLE IF NOT EXISTS vgroup_table (
 -- What a row of global_table has besides. seen tells what its stock rows were
 -- when this coordinator last wrote them: who else writes them changes that.
 CREATE TABLE IF NOT EXISTS qiao_global (
-  xid      VARCHAR(128) NOT NULL PRIMARY KEY,
-  revision BIGINT       NOT NULL,
-  due_at   BIGINT       NOT NULL, -- milliseconds since 1970; 0: never
-  attempts INT          NOT NULL,
-  evidence TEXT         NOT NULL,
-  seen     BIGINT       NOT NULL
+  transaction_id BIGINT       NOT NULL PRIMARY KEY,
+  xid            VARCHAR(128) NOT NULL,
+  revision       BIGINT       NOT NULL,
+  due_at         BIGINT       NOT NULL, -- milliseconds since 1970; 0: never
+  attempts       INT          NOT NULL,
+  evidence       TEXT         NOT NULL,
+  seen           BIGINT       NOT NULL
 );
 CREATE INDEX IF NOT EXISTS idx_qiao_global_due_at ON qiao_global (due_at);
 
