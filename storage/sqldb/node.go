@@ -105,16 +105,16 @@ func (n *node) hold() {
 	for {
 		select {
 		case <-tick.C:
-		case <-n.s.ending.Done():
+		case <-n.s.ending:
 			return
 		}
-		ctx, cancel := context.WithDeadline(n.s.ending, n.ends())
+		ctx, cancel := n.s.context(time.Until(n.ends()))
 		err := n.renew(ctx)
 		if err == nil {
 			err = n.look(ctx)
 		}
 		cancel()
-		if n.s.ending.Err() == nil && (errors.Is(err, ErrLeaseLost) || time.Now().After(n.ends())) {
+		if errors.Is(err, ErrLeaseLost) || time.Now().After(n.ends()) {
 			n.fail(errors.Join(ErrLeaseLost, err))
 			return
 		}

@@ -65,7 +65,7 @@ func (s *Store) takeOver(ctx context.Context, x string) (storage.State, error) {
 	if r == nil {
 		return storage.State{}, nil
 	}
-	w := &changeWriter{ctx: ctx, tx: tx, d: s.dialect}
+	w := newChangeWriter(ctx, tx, s.dialect)
 	w.companions([]*record{r})
 	if w.err != nil {
 		return storage.State{}, w.err
@@ -241,7 +241,7 @@ func (s *Store) LastID(ctx context.Context) (int64, error) {
 // Stats implements storage.Store. What the database does not tell counts as none.
 func (s *Store) Stats() storage.Stats {
 	stats := storage.Stats{Batches: s.batches.Load(), Entries: s.entries.Load()}
-	ctx, cancel := context.WithTimeout(s.ending, s.timeout)
+	ctx, cancel := s.context(s.timeout)
 	defer cancel()
 	st := s.dialect.statement(`SELECT (SELECT COUNT(*) FROM global_table), (SELECT COUNT(*) FROM branch_table),
 		(SELECT COUNT(*) FROM lock_table), (SELECT COUNT(*) FROM qiao_tombstone)`)

@@ -48,8 +48,7 @@ type Store struct {
 	entries atomic.Uint64
 	purged  atomic.Int64
 
-	ending  context.Context
-	end     context.CancelFunc
+	ending  chan struct{} // closed when nothing is to be waited for any more
 	closed  atomic.Bool
 	closing sync.Once
 	err     error
@@ -82,8 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	db.SetMaxOpenConns(cfg.Connections + 1)
 	db.SetMaxIdleConns(cfg.Connections + 1)
-	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, queue: newQueue()}
-	s.ending, s.end = context.WithCancel(context.Background())
+	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, queue: newQueue(), ending: make(chan struct{})}
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -93,6 +91,20 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.writing.Go(s.write)
 	s.holding.Go(s.node.hold)
 	return s, nil
+}
+
+// context ends after d, and when the store is closed.
+func (s *Store) context(d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	stop := make(chan struct{})
+	s.holding.Go(func() {
+		select {
+		case <-s.ending:
+			cancel()
+		case <-stop:
+		}
+	})
+	return ctx, func() { close(stop); cancel() }
 }
 
 // open answers why nothing can be asked now, or nil.
@@ -132,7 +144,7 @@ func (s *Store) Close() error {
 		s.closed.Store(true)
 		s.queue.close()
 		s.writing.Wait()
-		s.end()
+		close(s.ending)
 		s.holding.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 		defer cancel()

@@ -12,7 +12,8 @@ import (
 // write carries out the change in tx. The order of the tables is the same for
 // every group.
 func (c *change) write(ctx context.Context, tx querier, d *dialect, nowMicros int64) error {
-	w := &changeWriter{ctx: ctx, tx: tx, d: d, now: nowMicros}
+	w := newChangeWriter(ctx, tx, d)
+	w.now = nowMicros
 	w.globals(c.begun, c.moved)
 	w.branches(c.added, c.other, c.gone)
 	w.locks(c)
@@ -23,11 +24,20 @@ func (c *change) write(ctx context.Context, tx querier, d *dialect, nowMicros in
 
 // changeWriter runs statements until one fails.
 type changeWriter struct {
-	ctx context.Context
-	tx  querier
 	d   *dialect
-	now int64
+	now int64 // microseconds since 1970
 	err error
+
+	run  func(*statement) (sql.Result, error)
+	find func(*statement, func(*sql.Rows) error) error
+}
+
+func newChangeWriter(ctx context.Context, tx querier, d *dialect) *changeWriter {
+	return &changeWriter{
+		d:    d,
+		run:  func(s *statement) (sql.Result, error) { return tx.ExecContext(ctx, s.text.String(), s.args...) },
+		find: func(s *statement, row func(*sql.Rows) error) error { return query(ctx, tx, s, row) },
+	}
 }
 
 // exec runs a statement and returns how many rows it changed.
@@ -35,7 +45,7 @@ func (w *changeWriter) exec(what string, s *statement) int64 {
 	if w.err != nil {
 		return 0
 	}
-	result, err := w.tx.ExecContext(w.ctx, s.text.String(), s.args...)
+	result, err := w.run(s)
 	if err != nil {
 		w.err = fmt.Errorf("%s: %w", what, err)
 		return 0
@@ -156,7 +166,7 @@ func (w *changeWriter) end(all []ended) {
 
 // noneLeft answers errRaced when s finds a row.
 func (w *changeWriter) noneLeft(s *statement) error {
-	return query(w.ctx, w.tx, s, func(rows *sql.Rows) error {
+	return w.find(s, func(rows *sql.Rows) error {
 		var x string
 		if err := rows.Scan(&x); err != nil {
 			return err

@@ -143,7 +143,7 @@ func (s *Store) commit(batches []*storage.Batch) ([]error, error) {
 		}
 		select {
 		case <-time.After(wait):
-		case <-s.ending.Done():
+		case <-s.ending:
 			return nil, storage.ErrClosed
 		}
 		wait = min(2*wait, 50*time.Millisecond)
