@@ -33,8 +33,8 @@ type ended struct {
 	xid string
 	id  int64
 	storage.Tombstone
-	// branches is how many there were.
-	branches int
+	// lived: it is in global_table.
+	lived bool
 }
 
 // branchRow is a branch with what its rows say of its transaction.
@@ -88,7 +88,7 @@ func (c *change) transaction(g *group, x string, before, after *record) {
 	switch {
 	case after.Finished():
 		c.ended = append(c.ended, ended{
-			xid: x, id: after.Global.ID, Tombstone: g.tombstone(x), branches: len(before.Branches),
+			xid: x, id: after.Global.ID, Tombstone: g.tombstone(x), lived: before.Exists(),
 		})
 	case !before.Exists():
 		c.begun = append(c.begun, after)

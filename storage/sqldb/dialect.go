@@ -1,7 +1,9 @@
 package sqldb
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,6 +26,11 @@ type dialect struct {
 	placeholder func(n int) string
 	// upsert ends an INSERT that replaces the columns of a row with the key.
 	upsert func(key string, columns []string) string
+	// scripts: several statements may go in one round trip.
+	scripts bool
+	// lockingJoin: SELECT … FOR UPDATE sees the latest of every table that it joins,
+	// so one statement locks transactions and reads them.
+	lockingJoin bool
 	// keepGreatest ends an INSERT into qiao_ids.
 	keepGreatest string
 	// clock is the expression for now, in milliseconds since 1970.
@@ -63,6 +70,8 @@ var mysqlDialect = &dialect{
 	name:        "mysql",
 	open:        openMySQL,
 	ddl:         schema.MySQL,
+	scripts:     true,
+	lockingJoin: true,
 	placeholder: func(int) string { return "?" },
 	upsert: func(_ string, columns []string) string {
 		sets := make([]string, len(columns))
@@ -137,13 +146,34 @@ func openMySQL(dsn string) (*sql.DB, error) {
 		return nil, errors.New("the DSN names no database; write user:password@tcp(host:port)/database")
 	}
 	cfg.InterpolateParams = true // one round trip a statement
-	cfg.RejectReadOnly = true    // after a fail-over the old primary is left
+	cfg.MultiStatements = true
+	cfg.RejectReadOnly = true // after a fail-over the old primary is left
 	cfg.ClientFoundRows = true
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector), nil
+	return sql.OpenDB(readCommitted{connector}), nil
+}
+
+// readCommitted opens connections whose transactions take no locks on gaps. The
+// variable for it has different names in MySQL and MariaDB.
+type readCommitted struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("a connection is a %T, which executes nothing", conn), conn.Close())
+	}
+	if _, err := e.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 // openPostgreSQL prepares a pool for a URL or a DSN of libpq.
@@ -155,6 +185,7 @@ func openPostgreSQL(dsn string) (*sql.DB, error) {
 	// The statements differ in the length of their lists: to prepare each would
 	// fill the server with them.
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
 	return stdlib.OpenDB(*cfg), nil
 }
 
@@ -163,6 +194,8 @@ type statement struct {
 	d    *dialect
 	text strings.Builder
 	args []any
+	// size is about the bytes of the texts among args.
+	size int
 }
 
 func (d *dialect) statement(text string) *statement {
@@ -179,6 +212,9 @@ func (s *statement) add(text string) *statement {
 // param adds a parameter.
 func (s *statement) param(arg any) *statement {
 	s.args = append(s.args, arg)
+	if text, ok := arg.(string); ok {
+		s.size += len(text)
+	}
 	return s.add(s.d.placeholder(len(s.args)))
 }
 

@@ -49,16 +49,19 @@ func query(ctx context.Context, q querier, s *statement, row func(*sql.Rows) err
 // read fills in what the group is decided by. The rows of its transactions stay
 // locked until tx ends.
 func (g *group) read(ctx context.Context, tx querier, d *dialect) error {
-	xids := g.xids()
-	err := each(ctx, tx, xids, func(part []string) *statement {
-		return in(d.statement("SELECT xid FROM global_table WHERE xid IN "), part).add(" ORDER BY xid FOR UPDATE")
-	}, func(*sql.Rows) error { return nil })
-	if err != nil {
-		return fmt.Errorf("lock the transactions: %w", err)
+	xids, forUpdate := g.xids(), " FOR UPDATE"
+	if !d.lockingJoin {
+		forUpdate = ""
+		err := each(ctx, tx, xids, func(part []string) *statement {
+			return in(d.statement("SELECT xid FROM global_table WHERE xid IN "), part).add(" ORDER BY xid FOR UPDATE")
+		}, func(*sql.Rows) error { return nil })
+		if err != nil {
+			return fmt.Errorf("lock the transactions: %w", err)
+		}
 	}
 	g.before = make(map[string]*record)
-	err = each(ctx, tx, xids, func(part []string) *statement {
-		return in(d.statement(selectRecords+"WHERE g.xid IN "), part).add(orderOfRecords)
+	err := each(ctx, tx, xids, func(part []string) *statement {
+		return in(d.statement(selectRecords+"WHERE g.xid IN "), part).add(orderOfRecords + forUpdate)
 	}, into(g.before))
 	if err != nil {
 		return fmt.Errorf("read the transactions: %w", err)

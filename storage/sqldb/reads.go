@@ -52,7 +52,7 @@ func (r *record) known(ctx context.Context, s *Store) (storage.State, error) {
 // takeOver writes down what another program has made of a transaction as a
 // revision of its own, so that what it writes next is noticed as well.
 func (s *Store) takeOver(ctx context.Context, x string) (storage.State, error) {
-	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return storage.State{}, err
 	}
@@ -67,7 +67,7 @@ func (s *Store) takeOver(ctx context.Context, x string) (storage.State, error) {
 	}
 	w := newChangeWriter(ctx, tx, s.dialect)
 	w.companions([]*record{r})
-	if w.err != nil {
+	if w.flush(); w.err != nil {
 		return storage.State{}, w.err
 	}
 	return r.State, tx.Commit()
@@ -241,7 +241,7 @@ func (s *Store) LastID(ctx context.Context) (int64, error) {
 // Stats implements storage.Store. What the database does not tell counts as none.
 func (s *Store) Stats() storage.Stats {
 	stats := storage.Stats{Batches: s.batches.Load(), Entries: s.entries.Load()}
-	ctx, cancel := s.context(s.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	st := s.dialect.statement(`SELECT (SELECT COUNT(*) FROM global_table), (SELECT COUNT(*) FROM branch_table),
 		(SELECT COUNT(*) FROM lock_table), (SELECT COUNT(*) FROM qiao_tombstone)`)

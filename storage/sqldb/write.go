@@ -19,6 +19,7 @@ func (c *change) write(ctx context.Context, tx querier, d *dialect, nowMicros in
 	w.locks(c)
 	w.end(c.ended)
 	w.ids(c.ids)
+	w.flush()
 	return w.err
 }
 
@@ -28,37 +29,59 @@ type changeWriter struct {
 	now int64 // microseconds since 1970
 	err error
 
-	run  func(*statement) (sql.Result, error)
-	find func(*statement, func(*sql.Rows) error) error
+	run func(*statement) (sql.Result, error)
+	// script is what has not been run yet.
+	script *statement
 }
 
 func newChangeWriter(ctx context.Context, tx querier, d *dialect) *changeWriter {
 	return &changeWriter{
-		d:    d,
-		run:  func(s *statement) (sql.Result, error) { return tx.ExecContext(ctx, s.text.String(), s.args...) },
-		find: func(s *statement, row func(*sql.Rows) error) error { return query(ctx, tx, s, row) },
+		d:   d,
+		run: func(s *statement) (sql.Result, error) { return tx.ExecContext(ctx, s.text.String(), s.args...) },
 	}
 }
 
-// exec runs a statement and returns how many rows it changed.
-func (w *changeWriter) exec(what string, s *statement) int64 {
-	if w.err != nil {
+// maxScript is about how long a script may get, in bytes; MySQL's max_allowed_packet
+// is 16 MiB and more.
+const maxScript = 1 << 20
+
+// exec runs a statement, at the latest at the next flush.
+func (w *changeWriter) exec(s *statement) {
+	switch {
+	case w.script == nil:
+		w.script = s
+	case w.d.scripts:
+		w.script.add(";").add(s.text.String()).args = append(w.script.args, s.args...)
+		w.script.size += s.size
+	default:
+		w.flush()
+		w.script = s
+	}
+	if w.script.text.Len()+w.script.size > maxScript {
+		w.flush()
+	}
+}
+
+// flush runs what has not been run yet and returns how many rows the last
+// statement changed.
+func (w *changeWriter) flush() (changed int64) {
+	s := w.script
+	w.script = nil
+	if w.err != nil || s == nil {
 		return 0
 	}
 	result, err := w.run(s)
-	if err != nil {
-		w.err = fmt.Errorf("%s: %w", what, err)
-		return 0
+	if err == nil {
+		changed, err = result.RowsAffected()
 	}
-	n, err := result.RowsAffected()
 	if err != nil {
-		w.err = fmt.Errorf("%s: %w", what, err)
+		w.err = fmt.Errorf("write to the tables: %w", err)
 	}
-	return n
+	return changed
 }
 
 // insert writes rows of values, maxList at a time; end is what follows.
-func insert[T any](w *changeWriter, what, into string, rows []T, end string, values func(s *statement, row T)) {
+func insert[T any](w *changeWriter, into string, rows []T, end string, values func(s *statement, row T)) {
 	for part := range slices.Chunk(rows, maxList) {
 		s := w.d.statement("INSERT INTO " + into + " VALUES ")
 		for i, row := range part {
@@ -67,7 +90,7 @@ func insert[T any](w *changeWriter, what, into string, rows []T, end string, val
 			}
 			values(s, row)
 		}
-		w.exec(what, s.add(end))
+		w.exec(s.add(end))
 	}
 }
 
@@ -86,8 +109,8 @@ func (w *changeWriter) globals(begun, moved []*record) {
 		s.add("(").params(r.XID, g.ID, int(g.Status), g.ApplicationID, g.Group, g.Name, g.TimeoutMillis, g.BeganAt)
 		s.add(",").moment(w.now).add(",").moment(w.now).add(")")
 	}
-	insert(w, "insert into global_table", globalColumns, begun, "", global)
-	insert(w, "update global_table", globalColumns, moved, w.d.upsert("xid", []string{
+	insert(w, globalColumns, begun, "", global)
+	insert(w, globalColumns, moved, w.d.upsert("xid", []string{
 		"status", "application_id", "transaction_service_group", "transaction_name", "timeout", "begin_time", "gmt_modified",
 	}), global)
 	w.companions(slices.Concat(begun, moved))
@@ -95,7 +118,7 @@ func (w *changeWriter) globals(begun, moved []*record) {
 
 // companions writes what global_table has no place for.
 func (w *changeWriter) companions(all []*record) {
-	insert(w, "write qiao_global", "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen)", all,
+	insert(w, "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen)", all,
 		w.d.upsert("transaction_id", []string{"revision", "due_at", "attempts", "evidence", "seen"}),
 		func(s *statement, r *record) {
 			s.tuple(r.Global.ID, r.XID, int64(r.Revision), r.Global.DueAt, r.Global.Attempts, r.Global.Evidence, r.seen())
@@ -111,11 +134,11 @@ func (w *changeWriter) branches(added, other []branchRow, gone []int64) {
 		s.tuple(b.ID, b.xid, b.created, b.RegisteredAt, b.Locked, b.LockKey, b.RequestKey)
 	}
 	const companions = "qiao_branch (branch_id,xid,created,registered_at,locked,lock_key,request_key)"
-	insert(w, "insert into branch_table", branchColumns, added, "", branch)
-	insert(w, "insert into qiao_branch", companions, added, "", companion)
-	insert(w, "update branch_table", branchColumns, other,
+	insert(w, branchColumns, added, "", branch)
+	insert(w, companions, added, "", companion)
+	insert(w, branchColumns, other,
 		w.d.upsert("branch_id", []string{"status", "application_data", "gmt_modified"}), branch)
-	insert(w, "update qiao_branch", companions, other, w.d.upsert("branch_id", []string{"locked"}), companion)
+	insert(w, companions, other, w.d.upsert("branch_id", []string{"locked"}), companion)
 	w.remove("branch_table", "branch_id", gone)
 	w.remove("qiao_branch", "branch_id", gone)
 }
@@ -123,7 +146,7 @@ func (w *changeWriter) branches(added, other []branchRow, gone []int64) {
 // remove deletes the rows with the keys.
 func (w *changeWriter) remove(table, column string, keys []int64) {
 	for part := range slices.Chunk(keys, maxList) {
-		w.exec("delete from "+table, in(w.d.statement("DELETE FROM "+table+" WHERE "+column+" IN "), part))
+		w.exec(in(w.d.statement("DELETE FROM "+table+" WHERE "+column+" IN "), part))
 	}
 }
 
@@ -134,45 +157,40 @@ func (w *changeWriter) locks(c *change) {
 		s.add(",").moment(w.now).add(",").moment(w.now).add(")")
 	}
 	for part := range slices.Chunk(c.freed, maxList) {
-		w.exec("delete from lock_table", in(w.d.statement("DELETE FROM lock_table WHERE row_key IN "), texts(part)))
+		w.exec(in(w.d.statement("DELETE FROM lock_table WHERE row_key IN "), texts(part)))
 	}
-	insert(w, "insert into lock_table", lockColumns, c.taken, "", lock)
-	insert(w, "update lock_table", lockColumns, c.passed,
+	insert(w, lockColumns, c.taken, "", lock)
+	insert(w, lockColumns, c.passed,
 		w.d.upsert("row_key", []string{"xid", "transaction_id", "branch_id", "status", "gmt_modified"}), lock)
 	for part := range slices.Chunk(c.turned, maxList) {
-		w.exec("mark the locks of what rolls back", in(w.d.statement("UPDATE lock_table SET status=1 WHERE xid IN "), part))
+		w.exec(in(w.d.statement("UPDATE lock_table SET status=1 WHERE xid IN "), part))
 	}
 }
 
-// end removes transactions and leaves their tombstones. One that another program
-// has added a branch to stays: the group is decided again.
+// end removes transactions and leaves their tombstones. A transaction that another
+// program has added a branch to stays: the group is decided again.
 func (w *changeWriter) end(all []ended) {
 	for part := range slices.Chunk(all, maxList) {
 		var xids []string
 		var ids []int64
 		for _, e := range part {
-			xids, ids = append(xids, e.xid), append(ids, e.id)
+			ids = append(ids, e.id)
+			if e.lived {
+				xids = append(xids, e.xid)
+			}
 		}
-		w.exec("delete from qiao_global", in(w.d.statement("DELETE FROM qiao_global WHERE transaction_id IN "), ids))
-		w.exec("delete from global_table", in(w.d.statement("DELETE FROM global_table WHERE xid IN "), xids))
-		s := in(w.d.statement("SELECT xid FROM branch_table WHERE xid IN "), xids)
-		if w.err == nil {
-			w.err = w.noneLeft(s)
+		w.exec(in(w.d.statement("DELETE FROM qiao_global WHERE transaction_id IN "), ids))
+		if w.flush(); len(xids) == 0 {
+			continue
+		}
+		w.exec(in(w.d.statement("DELETE FROM global_table WHERE xid IN "), xids).
+			add(" AND NOT EXISTS (SELECT 1 FROM branch_table b WHERE b.xid=global_table.xid)"))
+		if n := w.flush(); w.err == nil && n != int64(len(xids)) {
+			w.err = fmt.Errorf("%w: one of %d transactions has a branch that was added a moment ago", errRaced, len(xids))
 		}
 	}
-	insert(w, "insert into qiao_tombstone", "qiao_tombstone (transaction_id,xid,outcome,expires_at)", all, "",
+	insert(w, "qiao_tombstone (transaction_id,xid,outcome,expires_at)", all, "",
 		func(s *statement, e ended) { s.tuple(e.id, e.xid, int(e.Outcome), e.ExpiresAt) })
-}
-
-// noneLeft answers errRaced when s finds a row.
-func (w *changeWriter) noneLeft(s *statement) error {
-	return w.find(s, func(rows *sql.Rows) error {
-		var x string
-		if err := rows.Scan(&x); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: %s has a branch that was added a moment ago", errRaced, x)
-	})
 }
 
 // errRaced: another program wrote what this SQL transaction reckoned with.
@@ -180,6 +198,6 @@ var errRaced = errors.New("another coordinator was faster")
 
 // ids remembers the latest id of each worker.
 func (w *changeWriter) ids(used map[int64]int64) {
-	insert(w, "write qiao_ids", "qiao_ids (worker,last_id)", slices.Sorted(maps.Keys(used)), w.d.keepGreatest,
+	insert(w, "qiao_ids (worker,last_id)", slices.Sorted(maps.Keys(used)), w.d.keepGreatest,
 		func(s *statement, worker int64) { s.tuple(worker, used[worker]) })
 }
