@@ -149,6 +149,7 @@ func openMySQL(dsn string) (*sql.DB, error) {
 	cfg.MultiStatements = true
 	cfg.RejectReadOnly = true // after a fail-over the old primary is left
 	cfg.ClientFoundRows = true
+	cfg.Logger = &mysql.NopLogger{} // what matters is in the errors
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
