@@ -43,6 +43,9 @@ type node struct {
 // join takes a worker id that nobody uses, and holds it.
 func (s *Store) join(ctx context.Context, address string, lease time.Duration) (*node, error) {
 	n := &node{s: s, token: rand.Text(), lease: lease, failed: make(chan struct{})}
+	if err := s.alone(ctx, address, lease); err != nil {
+		return nil, err
+	}
 	used, err := s.usedWorkers(ctx)
 	if err != nil {
 		return nil, err
@@ -62,6 +65,34 @@ func (s *Store) join(ctx context.Context, address string, lease time.Duration) (
 		}
 	}
 	return nil, fmt.Errorf("%w: all %d worker ids are in use; see the tables qiao_node and global_table", ErrConfig, maxWorkers)
+}
+
+// alone waits until no other node has the address: two would take each other's
+// transactions for their own. What a crashed process held ends with its lease.
+func (s *Store) alone(ctx context.Context, address string, lease time.Duration) error {
+	if address == "" {
+		return nil
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for patience := time.Now().Add(lease + time.Second); ; {
+		others := 0
+		st := s.dialect.statement("SELECT COUNT(*) FROM qiao_node WHERE address=").param(address)
+		err := query(ctx, s.db, st.add(" AND expires_at>="+s.dialect.clock), func(rows *sql.Rows) error { return rows.Scan(&others) })
+		switch {
+		case err != nil:
+			return fmt.Errorf("look for other nodes: %w", err)
+		case others == 0:
+			return nil
+		case time.Now().After(patience):
+			return fmt.Errorf("%w: another coordinator with the address %s uses the database; give each an address of its own (advertise)", ErrConfig, address)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // usedWorkers lists the worker ids in the ids of live transactions: a Java
