@@ -59,7 +59,7 @@ second one stops it at once. Neither loses an acknowledged step.`,
 			for _, warning := range loaded.Warnings {
 				logger.Warn(warning)
 			}
-			return runServer(cmd.Context(), loaded.Config, logger, openEmbeddedStore)
+			return runServer(cmd.Context(), loaded.Config, logger, openStore)
 		},
 	}
 	flags := cmd.Flags()

@@ -29,7 +29,7 @@ const undoDeletionDelay = 3 * time.Minute
 type coordinatorServer struct {
 	cfg         config.Config
 	logger      *slog.Logger
-	store       durableStore
+	store       openedStore
 	peers       *peers.Registry
 	coordinator *coordinator.Coordinator
 	gateway     *gateway.Server
@@ -74,7 +74,7 @@ func runServer(ctx context.Context, cfg config.Config, logger *slog.Logger, open
 	case <-ctx.Done():
 		logger.Info("stopping: no new transactions; waiting for what is under way; a second signal stops at once")
 	case <-s.store.Failed():
-		failure = fmt.Errorf("the store in %s failed: %w; nothing acknowledged is lost; repair the cause and start again", cfg.Data, s.store.Err())
+		failure = fmt.Errorf("the store in %s failed: %w; nothing acknowledged is lost; repair the cause and start again", s.store.place, s.store.Err())
 	case failure = <-s.served:
 	}
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
@@ -108,13 +108,13 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	if err != nil {
 		return nil, err
 	}
-	store, workerID, err := open(&cfg, logger)
+	store, err := open(ctx, &cfg, address, logger)
 	if err != nil {
 		return nil, err
 	}
 	s := &coordinatorServer{cfg: cfg, logger: logger, store: store, peers: peers.New(logger), served: make(chan error, 1)}
 	s.coordinator, err = coordinator.New(ctx, coordinator.Config{
-		Store: store, Sole: true, Dispatcher: s.peers, Address: address, WorkerID: workerID, Logger: logger,
+		Store: store, Sole: store.sole, Dispatcher: s.peers, Address: address, WorkerID: store.workerID, Logger: logger,
 		AnswerTimeout: cfg.AnswerTimeout,
 		Machine: txn.Machine{
 			// An answer that comes at the last moment still comes in time.

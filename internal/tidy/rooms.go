@@ -39,6 +39,9 @@ func Rooms() []Room {
 		{"storage", pure, "what a coordinator remembers, Batch, State.Apply, the Store interface", []string{"protocol"}},
 		{"storage/memory", false, "the reference store, and the Raft state machine", []string{"storage"}},
 		{"storage/raft", false, "the default store: a durable log of Batches over memory", []string{"storage/memory"}},
+		{"storage/sqldb", false, "a store on Seata's tables in MySQL, MariaDB or PostgreSQL, for several nodes",
+			[]string{"storage", "script/server/db"}},
+		{"script/server/db", false, "the tables of the store in a database", nil},
 		{"storage/storetest", false, "the conformance suite: a store is whatever passes it", []string{"storage/memory"}},
 
 		{"server/txn", pure, "the transaction machine: one table of transitions", []string{"storage"}},

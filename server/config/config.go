@@ -31,8 +31,11 @@ type Config struct {
 	// DiskReserveMiB is the free space of the disk, in MiB, below which nothing
 	// new is begun; 0 is none.
 	DiskReserveMiB int
-	// StoreMode names the store; the embedded log, "raft", is the one there is.
+	// StoreMode names the store: "raft" is the embedded log, "db" a database that
+	// several servers can share.
 	StoreMode string
+	// DB says which database, for StoreMode "db".
+	DB DB
 
 	// LogFormat is "text" or "json", LogLevel "debug", "info", "warn" or "error".
 	LogFormat, LogLevel string
@@ -99,6 +102,23 @@ type Etcd struct {
 	LeaseTTL time.Duration
 }
 
+// DB is a store in a database.
+type DB struct {
+	// Type is "mysql", "mariadb" or "postgresql".
+	Type string
+	// URL is a JDBC URL without user and password: jdbc:mysql://host:port/database.
+	URL string
+	// User and the content of PasswordFile are the database's.
+	User, PasswordFile string
+	// Connections bounds those for reading; one more writes.
+	Connections int
+	// CreateTables has missing tables created at the start.
+	CreateTables bool
+	// NodeLease is how long a server that is not heard of keeps its worker id and its
+	// share of the due work.
+	NodeLease time.Duration
+}
+
 // Default returns the configuration of a server that is told nothing.
 func Default() Config {
 	return Config{
@@ -106,6 +126,7 @@ func Default() Config {
 		Data:              "qiao-data",
 		DiskReserveMiB:    256,
 		StoreMode:         "raft",
+		DB:                DB{Type: "mysql", Connections: 8, CreateTables: true, NodeLease: 6 * time.Second},
 		LogFormat:         "text",
 		LogLevel:          "info",
 		MaxConnections:    10_000,
@@ -137,8 +158,7 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.validateListen())
 	bad(c.Data == "", "data: the directory of the store must be named")
 	bad(c.DiskReserveMiB < 0 || c.DiskReserveMiB > 1<<30, "disk-reserve-mib %d: want 0 to 2^30", c.DiskReserveMiB)
-	bad(!strings.EqualFold(c.StoreMode, "raft"),
-		"store.mode %q: the embedded log is the only store of this release; write raft or leave the key out", c.StoreMode)
+	errs = append(errs, c.validateStore())
 	bad(!oneOf(c.LogFormat, "text", "json"), "log.format %q: want text or json", c.LogFormat)
 	bad(!oneOf(c.LogLevel, "debug", "info", "warn", "error"), "log.level %q: want debug, info, warn or error", c.LogLevel)
 	bad(c.MaxConnections < 1, "max-connections %d: want at least 1", c.MaxConnections)
@@ -189,6 +209,27 @@ func (c *Config) validateRegistry() error {
 		return errors.New("registry.etcd3.username and registry.etcd3.password-file: give both or neither")
 	case (e.CertFile == "") != (e.KeyFile == ""):
 		return errors.New("registry.etcd3.cert-file and registry.etcd3.key-file: give both or neither")
+	}
+	return nil
+}
+
+// validateStore leaves the form of the URL to the store itself.
+func (c *Config) validateStore() error {
+	switch db := c.DB; {
+	case strings.EqualFold(c.StoreMode, "raft"):
+		if db.URL != "" {
+			return errors.New("store.db.url is set, but store.mode is raft; write db to keep transactions in the database")
+		}
+	case !strings.EqualFold(c.StoreMode, "db"):
+		return fmt.Errorf("store.mode %q: want raft, the embedded log, or db; this release knows no other store", c.StoreMode)
+	case !oneOf(strings.ToLower(db.Type), "mysql", "mariadb", "postgresql"):
+		return fmt.Errorf("store.db.type %q: want mysql, mariadb or postgresql", db.Type)
+	case db.URL == "":
+		return errors.New("store.db.url is missing: it says where the database is, as jdbc:mysql://host:port/database")
+	case db.Connections < 1 || db.Connections > 1000:
+		return fmt.Errorf("store.db.connections %d: want 1 to 1000", db.Connections)
+	case db.NodeLease < time.Second:
+		return fmt.Errorf("store.db.node-lease %v: want at least 1s", db.NodeLease)
 	}
 	return nil
 }
