@@ -68,7 +68,8 @@ func Rooms() []Room {
 		{"client", false, "connects, joins tm and rm to the wire, hands them out",
 			[]string{"tm", "rm", "protocol/rpc", "client/naming"}},
 		{"client/naming", false, "finding coordinators: static list", nil},
-		{"client/http", false, "carries the XID over net/http", []string{"protocol/xid"}},
+		{"client/carry", false, "what a call carries of its transaction; how what was received is treated", []string{"protocol/xid"}},
+		{"client/http", false, "carries the transaction over net/http", []string{"client/carry"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
