@@ -48,6 +48,8 @@ func Rooms() []Room {
 			[]string{"server/coordinator", "server/peers", "protocol/rpc/grpc"}},
 		{"server/sim", false, "a seeded world around the production coordinator; the invariant checker",
 			[]string{"server/coordinator", "storage/memory"}},
+		{"server/servertest", false, "a coordinator inside a test's process, as net/http/httptest is a web server",
+			[]string{"server/gateway", "storage/memory"}},
 		{"server/config", false, "the server's configuration: parse, validate, defaults", nil},
 
 		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation", []string{"protocol"}},
