@@ -62,6 +62,13 @@ var serviceDesc = gogrpc.ServiceDesc{
 // serve runs the service until the test ends.
 func serve(t *testing.T, h *handlers, p carry.Policy) (target string) {
 	t.Helper()
+	target, _ = serveUntil(t, h, p)
+	return target
+}
+
+// serveUntil runs the service until stop or the end of the test.
+func serveUntil(t *testing.T, h *handlers, p carry.Policy) (target string, stop func()) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := gogrpc.NewServer(qiaogrpc.ServerOptions(p)...)
@@ -72,7 +79,7 @@ func serve(t *testing.T, h *handlers, p carry.Policy) (target string) {
 		server.Stop()
 		require.NoError(t, <-served)
 	})
-	return listener.Addr().String()
+	return listener.Addr().String(), server.Stop
 }
 
 // dial returns a connection, by default with the interceptors.
@@ -100,6 +107,9 @@ func talk(ctx context.Context, conn *gogrpc.ClientConn) (stream, error) {
 	s, err := conn.NewStream(ctx, &talkDesc, "/qiao.Test/Talk")
 	return stream{s}, err
 }
+
+// message is what a service of the test understands.
+func message(s string) *text { return wrapperspb.String(s) }
 
 func (s stream) say(word string) (string, error) {
 	if err := s.SendMsg(wrapperspb.String(word)); err != nil && !errors.Is(err, io.EOF) {
