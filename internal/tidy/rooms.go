@@ -73,6 +73,8 @@ func Rooms() []Room {
 		{"client/carry", false, "what a call carries of its transaction; how what was received is treated", []string{"protocol/xid"}},
 		{"client/grpc", false, "carries the transaction over gRPC, unary and streams", []string{"client/carry"}},
 		{"client/http", false, "carries the transaction over net/http", []string{"client/carry"}},
+		{"client/gin", false, "carries the transaction into gin's handlers; a module of its own", []string{"client/http"}},
+		{"client/connect", false, "carries the transaction over Connect; a module of its own", []string{"client/carry"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
