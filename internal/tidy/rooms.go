@@ -89,6 +89,7 @@ func Rooms() []Room {
 		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
 		{"internal/javatc", false, "the SDK from end to end on an unmodified Java coordinator and on ours, for tests", nil},
 		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},
+		{"internal/starter", false, "writes the beginning of a service, for qiao new", nil},
 		{"internal/tidy", false, "the tree's own test", nil},
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
 			[]string{"samples/shop", "internal/promtext"}},
