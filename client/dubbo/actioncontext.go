@@ -1,0 +1,3 @@
+package dubbo
+
+func registerActionContexts() {}
