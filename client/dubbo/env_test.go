@@ -62,6 +62,14 @@ func onEachTransport(t *testing.T, test func(t *testing.T, p transport)) {
 	}
 }
 
+// with registers filters of that configuration for what test makes.
+func with(t *testing.T, cfg dubbo.Config, test func()) {
+	t.Helper()
+	dubbo.Register(cfg)
+	defer dubbo.Register(dubbo.Config{})
+	test()
+}
+
 // application keeps dubbo-go's metadata service from listening on every interface.
 func application() *global.ApplicationConfig {
 	return &global.ApplicationConfig{Name: "test", MetadataType: constant.RemoteMetadataStorageType}
@@ -72,21 +80,33 @@ func application() *global.ApplicationConfig {
 func (p transport) serve(t *testing.T, handler any, info *common.ServiceInfo, opts ...server.ServiceOption) string {
 	t.Helper()
 	address := freeAddress(t)
+	srv := p.newServer(t, address)
+	opts = append([]server.ServiceOption{server.WithInterface(p.iface(t)), server.WithFilter(dubbo.ProviderFilters)}, opts...)
+	var err error
+	if info != nil {
+		err = srv.Register(handler, info, opts...)
+	} else {
+		err = srv.RegisterService(handler, append(opts, server.WithSerialization(constant.Hessian2Serialization))...)
+	}
+	require.NoError(t, err)
+	start(t, srv, address)
+	return address
+}
+
+func (p transport) newServer(t *testing.T, address string, opts ...server.ServerOption) *server.Server {
+	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	require.NoError(t, err)
 	number, err := strconv.Atoi(port)
 	require.NoError(t, err)
-	srv, err := server.NewServer(server.SetServerApplication(application()),
-		server.WithServerProtocol(p.server.(protocol.ServerOption), protocol.WithIp(host), protocol.WithPort(number)))
+	srv, err := server.NewServer(append([]server.ServerOption{server.SetServerApplication(application()),
+		server.WithServerProtocol(p.server.(protocol.ServerOption), protocol.WithIp(host), protocol.WithPort(number))}, opts...)...)
 	require.NoError(t, err)
-	opts = append([]server.ServiceOption{server.WithInterface(p.iface(t)), server.WithFilter(dubbo.ProviderFilters)}, opts...)
-	if info != nil {
-		err = srv.Register(handler, info, opts...)
-	} else {
-		opts = append(opts, server.WithSerialization(constant.Hessian2Serialization))
-		err = srv.RegisterService(handler, opts...)
-	}
-	require.NoError(t, err)
+	return srv
+}
+
+func start(t *testing.T, srv *server.Server, address string) {
+	t.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve() }()
 	require.Eventually(t, func() bool {
@@ -101,12 +121,14 @@ func (p transport) serve(t *testing.T, handler any, info *common.ServiceInfo, op
 		}
 		return conn.Close() == nil
 	}, 20*time.Second, 5*time.Millisecond, "nothing listens on %s", address)
-	return address
 }
 
 func (p transport) iface(t *testing.T) string {
 	return "test." + strings.ReplaceAll(t.Name(), "/", ".")
 }
+
+// callTimeout bounds what should take no time at all.
+const callTimeout = 10 * time.Second
 
 // remote calls the test's interface at one address.
 type remote struct{ conn *client.Connection }
@@ -123,7 +145,7 @@ func (p transport) dial(t *testing.T, address string, opts ...client.ReferenceOp
 
 // call is a unary call. Without a time-out of its own dubbo-go waits for none.
 func (r remote) call(ctx context.Context, reply any, method string, args ...any) error {
-	return r.conn.CallUnary(ctx, args, reply, method, client.WithCallRequestTimeout(10*time.Second))
+	return r.conn.CallUnary(ctx, args, reply, method, client.WithCallRequestTimeout(callTimeout))
 }
 
 func freeAddress(t *testing.T) string {

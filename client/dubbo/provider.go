@@ -20,6 +20,9 @@ type providerFilter struct{ policy carry.Policy }
 func (f providerFilter) Invoke(ctx context.Context, next base.Invoker, inv base.Invocation) result.Result {
 	var received carry.Received
 	for key, value := range inv.Attachments() {
+		if value == "" && next.GetURL().Protocol == constant.DubboProtocol {
+			continue // dubbo-go makes it of Java's null
+		}
 		received.Add(key, value)
 	}
 	// The map is also the one that the handler's own calls forward, and that
