@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -109,18 +110,21 @@ func start(t *testing.T, srv *server.Server, address string) {
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve() }()
-	require.Eventually(t, func() bool {
+	for {
 		select {
 		case err := <-ended:
-			require.NoError(t, err, "the server ended")
+			require.NoError(t, err)
+			t.Fatal("the server ended")
+		case <-t.Context().Done():
+			return
 		default:
 		}
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err != nil {
-			return false
+		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+			require.NoError(t, conn.Close())
+			return
 		}
-		return conn.Close() == nil
-	}, 20*time.Second, 5*time.Millisecond, "nothing listens on %s", address)
+		runtime.Gosched()
+	}
 }
 
 func (p transport) iface(t *testing.T) string {
