@@ -2,11 +2,14 @@ package dubbo_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,9 +130,17 @@ func start(t *testing.T, srv *server.Server, address string) {
 	}
 }
 
+// iface names the interface that a test serves. dubbo-go keeps every interface it
+// has served until the process ends, and so a test that is run again needs another.
 func (p transport) iface(t *testing.T) string {
-	return "test." + strings.ReplaceAll(t.Name(), "/", ".")
+	number, _ := interfaces.LoadOrStore(t, served.Add(1))
+	return fmt.Sprintf("test.%s.%d", strings.ReplaceAll(t.Name(), "/", "."), number)
 }
+
+var (
+	interfaces sync.Map
+	served     atomic.Int64
+)
 
 // callTimeout bounds what should take no time at all.
 const callTimeout = 10 * time.Second
