@@ -18,6 +18,7 @@ import (
 	_ "dubbo.apache.org/dubbo-go/v3/cluster/loadbalance/random"
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/common/extension"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/accesslog"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/echo"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/exec_limit"
@@ -39,6 +40,9 @@ import (
 
 func TestMain(m *testing.M) {
 	logger.SetLoggerLevel("fatal")
+	for _, p := range transports() { // dubbo-go makes it at its first use, without a lock
+		extension.GetProtocol(p.name)
+	}
 	dubbo.Register(dubbo.Config{})
 	os.Exit(m.Run())
 }
