@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -34,6 +33,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/server"
 	"github.com/dubbogo/gost/log/logger"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/qiao-tx/qiao/client/dubbo"
 )
@@ -44,7 +44,30 @@ func TestMain(m *testing.M) {
 		extension.GetProtocol(p.name)
 	}
 	dubbo.Register(dubbo.Config{})
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m, ofDubbo()...)
+}
+
+// ofDubbo are the goroutines that dubbo-go never ends, or only with the process:
+// servers, connections of both protocols, pools, timers. Any other is a leak.
+func ofDubbo() (ignored []goleak.Option) {
+	for _, function := range []string{
+		"dubbo.apache.org/dubbo-go/v3/filter/accesslog.(*Filter).processLogs",
+		"dubbo.apache.org/dubbo-go/v3/graceful_shutdown.Init.func1.1",
+		"dubbo.apache.org/dubbo-go/v3/server.(*Server).ServeContext",
+		"github.com/apache/dubbo-getty.(*client).reConnect",
+		"github.com/apache/dubbo-getty.(*server).runTCPEventLoop.func1",
+		"github.com/apache/dubbo-getty.(*session).handlePackage",
+		"github.com/dubbogo/gost/container/chan.(*UnboundedChan).run",
+		"github.com/dubbogo/gost/sync.(*taskPoolSimple).worker",
+		"github.com/dubbogo/gost/time.NewTimerWheel.func1",
+		"golang.org/x/net/http2.(*clientConnReadLoop).run",
+		"golang.org/x/net/http2.(*serverConn).readFrames",
+		"golang.org/x/net/http2.(*serverConn).serve",
+		"net/http.(*Server).Serve",
+	} {
+		ignored = append(ignored, goleak.IgnoreAnyFunction(function))
+	}
+	return ignored
 }
 
 // transport is one of the two protocols of dubbo-go.
