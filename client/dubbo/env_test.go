@@ -185,7 +185,7 @@ func (p transport) dial(t *testing.T, address string, opts ...client.ReferenceOp
 	return remote{conn}
 }
 
-// call is a unary call. Without a time-out of its own dubbo-go waits for none.
+// call is a unary call.
 func (r remote) call(ctx context.Context, reply any, method string, args ...any) error {
 	return r.conn.CallUnary(ctx, args, reply, method, client.WithCallRequestTimeout(callTimeout))
 }
