@@ -95,6 +95,8 @@ func Rooms() []Room {
 		{"internal/tidy", false, "the tree's own test", nil},
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
 			[]string{"samples/shop", "internal/promtext"}},
+		{"samples/dubbo", false, "the smallest example over dubbo-go; a module of its own",
+			[]string{"client", "client/dubbo", "datasource", "rm/tcc/fence"}},
 		{"samples/shop", false, "the first example: an order over three services", []string{"client", "client/http", "datasource"}},
 		{"cmd/qiao", false, "wiring only: a file for each subcommand", []string{"*"}},
 	}
