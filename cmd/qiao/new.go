@@ -96,8 +96,19 @@ func (f *newServiceFlags) run(ctx context.Context, out, progress io.Writer) erro
 		})
 	}
 	_, err = fmt.Fprintf(out, "%s is ready. Next:\n  cd %s\n%s  go test ./...\nIts README.md says what to change.\n",
-		f.options.Name, dir, map[bool]string{true: "  go mod tidy\n"}[f.noTidy])
+		f.options.Name, shellWord(dir), map[bool]string{true: "  go mod tidy\n"}[f.noTidy])
 	return err
+}
+
+// plainWord is text that a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellWord is text as one word of a command line, to be copied.
+func shellWord(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // chooseVersion has the module require the version of this program.
