@@ -50,7 +50,7 @@ func Rooms() []Room {
 			[]string{"server/coordinator", "storage/memory"}},
 		{"server/config", false, "the server's configuration: parse, validate, defaults", nil},
 
-		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation", []string{"protocol"}},
+		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation, hooks, rules, degrading", []string{"protocol"}},
 		{"rm", false, "the Resource interface and what a resource manager asks of the coordinator", []string{"protocol"}},
 		{"rm/tcc", false, "TCC actions", []string{"rm"}},
 		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc"}},
