@@ -52,8 +52,10 @@ func Rooms() []Room {
 
 		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation, hooks, rules, degrading", []string{"protocol"}},
 		{"rm", false, "the Resource interface and what a resource manager asks of the coordinator", []string{"protocol"}},
-		{"rm/tcc", false, "TCC actions", []string{"rm"}},
-		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc"}},
+		{"rm/action", false, "what branches have in common whose phases are functions: argument, time, repetition", []string{"rm"}},
+		{"rm/tcc", false, "TCC actions", []string{"rm/action"}},
+		{"rm/compensation", false, "business calls with a compensation: Seata's saga annotation mode", []string{"rm/action"}},
+		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc", "rm/compensation"}},
 
 		{"datasource/schema", pure, "Table, Column, quoting, per dialect", nil},
 		{"datasource/sqlparse", pure, "SQL to the small Statement, per dialect", []string{"datasource/schema"}},

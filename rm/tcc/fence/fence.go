@@ -1,6 +1,7 @@
 package fence
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -202,7 +203,7 @@ func (f *Fence) cancel(ctx context.Context, b rm.Branch, fn func(tx *sql.Tx) err
 }
 
 // end moves a tried branch to status s and runs fn, in one local transaction.
-// found is false, and fn not run, when the branch is not tried.
+// found is false, fn not run and nothing committed when the branch is not tried.
 func (f *Fence) end(ctx context.Context, b rm.Branch, s status, fn func(tx *sql.Tx) error) (found bool, err error) {
 	err = f.inTx(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx,
@@ -211,15 +212,20 @@ func (f *Fence) end(ctx context.Context, b rm.Branch, s status, fn func(tx *sql.
 		if err != nil {
 			return fmt.Errorf("update of the fence record: %w", err)
 		}
-		n, err := result.RowsAffected()
-		if err != nil || n == 0 {
-			return err
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return cmp.Or(err, errAsItWas)
 		}
 		found = true
 		return fn(tx)
 	})
+	if !found && errors.Is(err, errAsItWas) {
+		err = nil
+	}
 	return found, err
 }
+
+// errAsItWas ends a local transaction that has changed nothing.
+var errAsItWas = errors.New("nothing to change")
 
 func (f *Fence) insert(ctx context.Context, tx *sql.Tx, b rm.Branch, s status) error {
 	at := now()

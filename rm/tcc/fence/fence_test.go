@@ -33,14 +33,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // onEachDatabase runs test on a fresh SQLite file and a fresh database of each
 // server, with the fence table of script/ and a table "account" of one row.
 func onEachDatabase(t *testing.T, test func(t *testing.T, db *sql.DB)) {
+	onEachDatabaseAt(t, func(t *testing.T, db *sql.DB, _ string) { test(t, db) })
+}
+
+// onEachDatabaseAt also says where the database is.
+func onEachDatabaseAt(t *testing.T, test func(t *testing.T, db *sql.DB, dsn string)) {
+	on := func(t *testing.T, driver, dsn string) {
+		onDatabase(t, driver, dsn, func(t *testing.T, db *sql.DB) { test(t, db, dsn) })
+	}
 	t.Run("SQLite", func(t *testing.T) {
-		onDatabase(t, "sqlite", "file:"+filepath.Join(t.TempDir(), "f.db")+
-			"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)", test)
+		on(t, "sqlite", "file:"+filepath.Join(t.TempDir(), "f.db")+
+			"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
 	})
 	for _, server := range testenv.MySQLServers() {
-		t.Run(server.Name, func(t *testing.T) { onDatabase(t, "mysql", server.Database(t), test) })
+		t.Run(server.Name, func(t *testing.T) { on(t, "mysql", server.Database(t)) })
 	}
-	t.Run("PostgreSQL", func(t *testing.T) { onDatabase(t, "pgx", testenv.PostgreSQL(t), test) })
+	t.Run("PostgreSQL", func(t *testing.T) { on(t, "pgx", testenv.PostgreSQL(t)) })
 }
 
 // What the fence writes does not depend on how PostgreSQL's driver executes, or
@@ -302,11 +310,12 @@ func TestGuardedAction(t *testing.T) {
 	})
 }
 
-// registry is a Coordinator that gives every branch the id 1.
+// registry is a Coordinator that gives every branch the same id, 1 if none is set.
 type registry struct {
 	rm.Coordinator
 	resource   rm.Resource
 	registered rm.Registration
+	id         int64
 }
 
 func (r *registry) RegisterResource(_ context.Context, res rm.Resource) error {
@@ -316,7 +325,7 @@ func (r *registry) RegisterResource(_ context.Context, res rm.Resource) error {
 
 func (r *registry) RegisterBranch(_ context.Context, reg rm.Registration) (int64, error) {
 	r.registered = reg
-	return 1, nil
+	return max(r.id, 1), nil
 }
 
 func TestGuardLeavesMissingFunctionsMissing(t *testing.T) {
