@@ -56,6 +56,8 @@ func Rooms() []Room {
 		{"rm/tcc", false, "TCC actions", []string{"rm/action"}},
 		{"rm/compensation", false, "business calls with a compensation: Seata's saga annotation mode", []string{"rm/action"}},
 		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc", "rm/compensation"}},
+		{"rm/tcc/barrier", false, "for participants without a client: which branch a call is for, and at most once", []string{"rm/tcc/fence"}},
+		{"rm/tcc/remote", false, "TCC participants that are only HTTP or gRPC", []string{"rm/tcc/barrier"}},
 
 		{"datasource/schema", pure, "Table, Column, quoting, per dialect", nil},
 		{"datasource/sqlparse", pure, "SQL to the small Statement, per dialect", []string{"datasource/schema"}},
