@@ -74,6 +74,7 @@ func Rooms() []Room {
 		{"client/naming", false, "finding coordinators: static list", nil},
 		{"client/http", false, "carries the XID over net/http", []string{"protocol/xid"}},
 
+		{"internal/actiongen", false, "annotated interfaces to the code that registers them, for qiao gen", nil},
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
 		{"internal/pcap", false, "the bytes of TCP connections out of captured packets", nil},
