@@ -270,6 +270,21 @@ func (s *statuses) Status(context.Context, string) (protocol.GlobalStatus, error
 	return next, nil
 }
 
+func TestEnded(t *testing.T) {
+	for status, want := range map[protocol.GlobalStatus]bool{
+		protocol.StatusCommitted: true, protocol.StatusRollbacked: true, protocol.StatusTimeoutRollbacked: true,
+		protocol.StatusFinished: true, protocol.StatusBegin: false, protocol.StatusAsyncCommitting: false,
+		protocol.StatusRollbackRetrying: false, protocol.StatusRollbackFailed: false, protocol.StatusUnKnown: false,
+	} {
+		ended, err := tm.New(&statuses{newRecorder(), []protocol.GlobalStatus{status}}).Ended(t.Context(), "tc:8091:1")
+		require.NoError(t, err)
+		assert.Equal(t, want, ended, "%s", status)
+	}
+	ended, err := tm.New(&statuses{newRecorder(), nil}).Ended(t.Context(), "tc:8091:1")
+	assert.ErrorIs(t, err, tm.ErrUnavailable)
+	assert.False(t, ended)
+}
+
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &statuses{newRecorder(), []protocol.GlobalStatus{

@@ -41,6 +41,19 @@ func (m *Manager) Wait(ctx context.Context, x string) (protocol.GlobalStatus, er
 	}
 }
 
+// Ended tells whether nothing can happen to transaction x any more, so that what
+// was kept for its end may go: it is committed or rolled back on every branch, or
+// the coordinator does not know it, or no longer. A transaction that waits for an
+// operator has not ended.
+func (m *Manager) Ended(ctx context.Context, x string) (bool, error) {
+	switch status, err := m.Status(ctx, x); status {
+	case protocol.StatusCommitted, protocol.StatusRollbacked, protocol.StatusTimeoutRollbacked, protocol.StatusFinished:
+		return err == nil, err
+	default:
+		return false, err
+	}
+}
+
 // settled tells whether a status stays.
 func settled(s protocol.GlobalStatus) bool {
 	switch s {

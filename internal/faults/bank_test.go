@@ -120,7 +120,7 @@ func (b *bank) newOrder(mode string, commit bool, timeout time.Duration) order {
 	n := b.numbers.Add(1)
 	// AT must not see the rows change that a reservation changes.
 	account, amount := n%(accounts/2), n%7+1
-	if mode == modeTCC {
+	if mode != modeAT {
 		account += accounts / 2
 	}
 	return order{
@@ -206,7 +206,7 @@ func (b *bank) leftovers() string {
 	for name, db := range b.books {
 		for what, query := range map[string]string{
 			"undo records":     "SELECT COUNT(*) FROM undo_log WHERE log_status = 0",
-			"undecided tries":  "SELECT COUNT(*) FROM tcc_fence_log WHERE status = 1",
+			"undecided tries":  "SELECT COUNT(*) FROM tcc_fence_log WHERE status = 1 AND action_name NOT LIKE '" + callPrefix + "%'",
 			"pending accounts": "SELECT COUNT(*) FROM account WHERE pending <> 0",
 		} {
 			var n int

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -145,6 +147,56 @@ func TestGuardedCall(t *testing.T) {
 		assert.ErrorIs(t, err, fence.ErrSuspended)
 		assert.Zero(t, frozen(t, db))
 	})
-	_, err := compensation.Register(t.Context(), &registry{}, fence.GuardCall(nil, fence.Call[int, int]{Name: "a"}))
+	f, err := fence.New(nil, "")
+	require.NoError(t, err)
+	_, err = compensation.Register(t.Context(), &registry{}, fence.GuardCall(f, fence.Call[int, int]{Name: "a"}))
 	assert.ErrorContains(t, err, "required")
+}
+
+// The record of a call that stands may go when its transaction has ended, and no
+// earlier: without it, its compensation would do nothing.
+func TestCleanCalls(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, db *sql.DB) {
+		f := newFence(t, db)
+		none := func(context.Context, string) (bool, error) { t.Error("asked"); return true, nil }
+		deleted, err := f.CleanCalls(t.Context(), time.Hour, none)
+		require.NoError(t, err)
+		require.Zero(t, deleted)
+		_ = fence.GuardCall(f, fence.Call[int, int]{Name: "book"})
+		insert := func(x string, id int64, action string, status int, age time.Duration) {
+			at := time.Now().Add(-age).UTC().Format("2006-01-02 15:04:05.000")
+			_, err := db.Exec(text(db, "INSERT INTO tcc_fence_log VALUES (?, ?, ?, ?, '"+at+"', '"+at+"')"), x, id, action, status)
+			require.NoError(t, err)
+		}
+		for i := range 450 { // more than two batches, of which every third has not ended
+			insert(fmt.Sprintf("tc:8091:%03d", i), 1, "book", 1, 3*time.Hour)
+			insert(fmt.Sprintf("tc:8091:%03d", i), 2, "book", 1, 3*time.Hour)
+		}
+		insert("tc:8091:900", 1, "freeze", 1, 3*time.Hour) // a TCC action
+		insert("tc:8091:901", 1, "book", 1, time.Minute)
+		insert("tc:8091:902", 1, "book", 3, 3*time.Hour)
+		asked := 0
+		deleted, err = f.CleanCalls(t.Context(), time.Hour, func(_ context.Context, x string) (bool, error) {
+			asked++
+			var n int
+			_, err := fmt.Sscanf(x, "tc:8091:%d", &n)
+			return n%3 != 0, err
+		})
+		require.NoError(t, err)
+		assert.EqualValues(t, 600, deleted)
+		assert.Equal(t, 450, asked)
+		var left int
+		require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM tcc_fence_log").Scan(&left))
+		assert.Equal(t, 303, left)
+
+		deleted, err = f.CleanCalls(t.Context(), time.Hour, func(context.Context, string) (bool, error) { return true, errBusiness })
+		assert.ErrorIs(t, err, errBusiness)
+		assert.Zero(t, deleted)
+		c := fence.StartCleaner(f, fence.CleanerConfig{Every: time.Millisecond, Keep: time.Hour,
+			Ended: func(context.Context, string) (bool, error) { return true, nil }})
+		assert.Eventually(t, func() bool {
+			return db.QueryRow("SELECT COUNT(*) FROM tcc_fence_log").Scan(&left) == nil && left == 2
+		}, 20*time.Second, 5*time.Millisecond)
+		c.Close()
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol/xid"
@@ -60,6 +61,26 @@ type Fence struct {
 	table string
 	// postgres: placeholders have numbers, and times are cast.
 	postgres bool
+
+	mu sync.Mutex
+	// calls are the names of the calls with a compensation that it guards.
+	calls []string
+}
+
+// guardsCall notes the name of a call with a compensation.
+func (f *Fence) guardsCall(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, name)
+}
+
+func (f *Fence) callNames() (names []any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range f.calls {
+		names = append(names, name)
+	}
+	return names
 }
 
 var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)

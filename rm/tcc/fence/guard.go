@@ -49,7 +49,11 @@ type Call[T, R any] struct {
 // GuardCall returns c, fenced by f, for compensation.Register: its compensation
 // acts once, does nothing for a call that has not run, and keeps out one that
 // comes late. (Java 2.5's useFence guards the call alone, not the compensation.)
+//
+// A call's record stands for as long as the call does; CleanerConfig.Ended lets it
+// go after the transaction's end.
 func GuardCall[T, R any](f *Fence, c Call[T, R]) compensation.Action[T, R] {
+	f.guardsCall(c.Name)
 	a := compensation.Action[T, R]{
 		Name: c.Name, Fenced: true, Compensate: guard(f.Cancel, c.Compensate),
 		CallTimeout: c.CallTimeout, Timeout: c.Timeout, Retry: c.Retry,
