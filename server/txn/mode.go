@@ -21,12 +21,26 @@ type mode struct {
 	anyApplication bool
 }
 
-var modes = map[protocol.BranchType]mode{
+var modes = [...]mode{
 	protocol.TypeAT:             {locks: true, asynchronous: true, anyApplication: true},
 	protocol.TypeTCC:            {},
 	protocol.TypeSaga:           {},
 	protocol.TypeXA:             {},
 	protocol.TypeSagaAnnotation: {final: true},
+}
+
+// modeOf returns the zero mode for a type that Seata does not have.
+func modeOf(t protocol.BranchType) (m mode, known bool) {
+	if t < 0 || int(t) >= len(modes) {
+		return mode{}, false
+	}
+	return modes[t], true
+}
+
+// isAsynchronous tells whether the branch commits asynchronously.
+func isAsynchronous(b *storage.Branch) bool {
+	m, _ := modeOf(b.Type)
+	return m.asynchronous
 }
 
 // sagaNamePrefix marks a saga that has no branch yet
@@ -54,7 +68,10 @@ func nothingToDo(b *storage.Branch) bool {
 
 // nothingToCommit tells whether a branch needs no order when its transaction
 // commits.
-func nothingToCommit(b *storage.Branch) bool { return nothingToDo(b) || modes[b.Type].final }
+func nothingToCommit(b *storage.Branch) bool {
+	m, _ := modeOf(b.Type)
+	return m.final || nothingToDo(b)
+}
 
 // commitOrders are the orders to send next for a committed transaction: the
 // synchronous branches one at a time in the order of their registration, or with
@@ -66,7 +83,7 @@ func (m *Machine) commitOrders(s *storage.State) []Order {
 	}
 	var orders []Order
 	for i := range s.Branches {
-		if b := &s.Branches[i]; !modes[b.Type].asynchronous && m.mayJoin(orders, b) {
+		if b := &s.Branches[i]; !isAsynchronous(b) && m.mayJoin(orders, b) {
 			orders = append(orders, order(s, b))
 		}
 	}
@@ -109,13 +126,14 @@ func (m *Machine) mayJoin(orders []Order, b *storage.Branch) bool {
 }
 
 func order(s *storage.State, b *storage.Branch) Order {
+	m, _ := modeOf(b.Type)
 	return Order{
 		BranchOrder: protocol.BranchOrder{
 			XID: s.XID, BranchID: b.ID, Type: b.Type,
 			ResourceID: b.ResourceID, ApplicationData: b.ApplicationData,
 		},
 		ClientID:       b.ClientID,
-		AnyApplication: modes[b.Type].anyApplication,
+		AnyApplication: m.anyApplication,
 	}
 }
 
