@@ -206,7 +206,7 @@ func killsOfCoordinator(mode string, commit bool) []kill {
 		for _, fate := range []relay.Fate{relay.Lost, relay.Delivered} {
 			timeout := ample
 			if m == protocol.TypeGlobalBeginResult || fate == relay.Delivered && m == protocol.TypeGlobalBegin {
-				timeout = 2 * orphaned // the client begins again, and nobody knows of the first
+				timeout = 4 * orphaned // the client begins again, and nobody knows of the first
 			}
 			steps = append(steps, kill{
 				name:   fmt.Sprintf("coordinator %s %v", map[relay.Fate]string{relay.Lost: "before", relay.Delivered: "just after"}[fate], m),
