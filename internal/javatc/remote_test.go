@@ -42,41 +42,46 @@ func (e *env) serveHold() *httptest.Server {
 	return server
 }
 
-// remoteTries makes the tries at the service, in a transaction that ends with end.
-func (e *env) remoteTries(end error) error {
+// remoteTries makes tries at the service, in a transaction that ends with inside.
+func (e *env) remoteTries(tries []hold, inside func(ctx context.Context) error) error {
 	server := e.serveHold()
 	p, err := remote.Register(e.t.Context(), e.app.RM(), remote.Config{Name: "remote-" + rand.Text()})
 	require.NoError(e.t, err)
 	e.t.Cleanup(p.Close)
 	return e.global(ample, func(ctx context.Context) error {
-		for _, arg := range heldAmounts {
+		for _, arg := range tries {
 			body, err := json.Marshal(arg)
 			require.NoError(e.t, err)
 			if _, err := p.Call(ctx, remote.Call{Try: server.URL, Confirm: server.URL, Cancel: server.URL, Body: body}); err != nil {
 				return err
 			}
 		}
-		return end
+		return inside(ctx)
 	})
+}
+
+// ends is what a transaction ends with.
+func ends(err error) func(context.Context) error {
+	return func(context.Context) error { return err }
 }
 
 var storiesOfRemote = []story{
 	{
-		name: "commit", tell: func(e *env) error { return e.remoteTries(nil) },
+		name: "commit", tell: func(e *env) error { return e.remoteTries(heldAmounts, ends(nil)) },
 		want: outcome{rows: confirmed, calls: "try a, try b, confirm a, confirm b", status: protocol.StatusCommitted},
 	},
 	{
-		name: "rollback", tell: func(e *env) error { return e.remoteTries(errStop) },
+		name: "rollback", tell: func(e *env) error { return e.remoteTries(heldAmounts, ends(errStop)) },
 		want: outcome{errors: "errStop", rows: untouched, calls: "try a, try b, cancel b, cancel a", status: protocol.StatusRollbacked},
 	},
 	{
 		name: "with a TCC action and AT", tell: func(e *env) error {
 			action := e.action(hooks{})
-			return errors.Join(e.global(ample, func(ctx context.Context) error {
-				return errors.Join(e.add(ctx, 3, 1), action.Try(ctx, heldAmounts[0]))
-			}), e.remoteTries(errStop))
+			return e.remoteTries(heldAmounts[:1], func(ctx context.Context) error {
+				return errors.Join(e.add(ctx, 3, 1), action.Try(ctx, heldAmounts[1]))
+			})
 		},
-		want: outcome{errors: "errStop", rows: "1=15 2=20 3=31 / 1=10 2=20 3=30",
-			calls: "try a, confirm a, try a, try b, cancel b, cancel a", status: protocol.StatusRollbacked},
+		want: outcome{rows: "1=15 2=27 3=31 / 1=10 2=20 3=30", calls: "try a, try b, confirm a, confirm b",
+			status: protocol.StatusCommitted},
 	},
 }

@@ -2,10 +2,14 @@ package action
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,17 +23,15 @@ const (
 	keyAction        = "actionName"
 	keyFenced        = "useTCCFence"
 
-	// KeyTry, KeyConfirm and KeyCancel name the functions of the phases.
-	KeyTry     = "sys::prepare"
-	KeyConfirm = "sys::commit"
-	KeyCancel  = "sys::rollback"
-
+	keyTry     = "sys::prepare"
+	keyConfirm = "sys::commit"
+	keyCancel  = "sys::rollback"
 	// keyArgument holds an argument that is not a JSON object; it is ours.
 	keyArgument = "qiao::argument"
 )
 
 // reserved are the names that an argument's fields must not have.
-var reserved = []string{keyStartTime, keyHost, keyAction, keyFenced, KeyTry, KeyConfirm, KeyCancel, keyArgument}
+var reserved = []string{keyStartTime, keyHost, keyAction, keyFenced, keyTry, keyConfirm, keyCancel, keyArgument}
 
 // Environment is what the action context says beside the argument.
 type Environment struct {
@@ -37,10 +39,22 @@ type Environment struct {
 	Action string
 	// Fenced: the branch is recorded in the fence table.
 	Fenced bool
-	// Functions are the names of the phases' functions, by KeyTry and the like.
-	Functions map[string]string
+	// Try, Confirm and Cancel name the functions of the phases; Confirm is empty
+	// for a call with a compensation.
+	Try, Confirm, Cancel string
 	// Started is when phase one began.
 	Started time.Time
+}
+
+// entries is an Environment as JSON.
+type entries struct {
+	StartTime int64  `json:"action-start-time"`
+	Action    string `json:"actionName"`
+	Host      string `json:"host-name"`
+	Confirm   string `json:"sys::commit,omitempty"`
+	Try       string `json:"sys::prepare,omitempty"`
+	Cancel    string `json:"sys::rollback,omitempty"`
+	Fenced    bool   `json:"useTCCFence"`
 }
 
 // hostName is shown to people only.
@@ -52,108 +66,163 @@ func hostName() string {
 	return host
 }
 
-func (e Environment) entries() map[string]any {
-	all := map[string]any{
-		keyStartTime: e.Started.UnixMilli(),
-		keyHost:      hostName(),
-		keyAction:    e.Action,
-		keyFenced:    e.Fenced,
-	}
-	for key, function := range e.Functions {
-		all[key] = function
-	}
-	return all
-}
-
 // Encode builds a branch's application data: {"actionContext":{...}}.
 func Encode(env Environment, arg any) (string, error) {
 	raw, err := json.Marshal(arg)
 	if err != nil {
 		return "", fmt.Errorf("argument of type %T: %w", arg, err)
 	}
-	entries := env.entries()
 	if raw[0] != '{' {
-		entries[keyArgument] = json.RawMessage(raw)
-	} else {
-		var fields map[string]json.RawMessage
-		if err := json.Unmarshal(raw, &fields); err != nil {
-			return "", fmt.Errorf("argument of type %T: %w", arg, err)
-		}
-		for name, value := range fields {
-			if slices.Contains(reserved, name) {
-				return "", fmt.Errorf("argument of type %T: its field %q has a name that Seata uses itself; rename it", arg, name)
-			}
-			entries[name] = value
-		}
+		raw = slices.Concat([]byte(`{"`+keyArgument+`":`), raw, []byte{'}'})
+	} else if name, taken := takenName(raw); taken {
+		return "", fmt.Errorf("argument of type %T: its field %q has a name that Seata uses itself; rename it", arg, name)
 	}
-	data, err := json.Marshal(map[string]any{keyActionContext: entries})
-	return string(data), err
+	own, err := json.Marshal(entries{
+		StartTime: env.Started.UnixMilli(), Action: env.Action, Host: hostName(),
+		Try: env.Try, Confirm: env.Confirm, Cancel: env.Cancel, Fenced: env.Fenced,
+	})
+	if err != nil {
+		return "", err
+	}
+	// Both are objects; the result is one with the entries of both.
+	data := make([]byte, 0, len(own)+len(raw)+32)
+	data = append(data, `{"`+keyActionContext+`":`...)
+	data = append(data, own[:len(own)-1]...)
+	if len(raw) > len("{}") {
+		data = append(data, ',')
+	}
+	data = append(data, raw[1:]...)
+	return string(append(data, '}')), nil
 }
 
-// Context is a branch's action context as it was registered.
-type Context map[string]json.RawMessage
+// takenName finds a field of an object whose name Seata uses itself. Only where
+// such a name occurs at all it takes a closer look.
+func takenName(object []byte) (string, bool) {
+	if !slices.ContainsFunc(reserved, func(name string) bool { return bytes.Contains(object, []byte(`"`+name+`"`)) }) {
+		return "", false
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil {
+		return "", false // it was just written by json.Marshal
+	}
+	for _, name := range reserved {
+		if _, taken := fields[name]; taken {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// Context is a branch's action context as it was registered: a JSON object, or nil.
+type Context json.RawMessage
 
 // Parse reads application data, also that of a Java participant. Missing data
 // is an empty context.
 func Parse(data string) (Context, error) {
 	if data == "" {
-		return Context{}, nil
+		return nil, nil
 	}
-	var outer map[string]json.RawMessage
+	var outer struct {
+		ActionContext json.RawMessage `json:"actionContext"`
+	}
 	if err := json.Unmarshal([]byte(data), &outer); err != nil {
 		return nil, fmt.Errorf("application data of the branch: %w", err)
 	}
-	raw := outer[keyActionContext]
-	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
-		return Context{}, nil
+	switch raw := outer.ActionContext; {
+	case len(raw) == 0 || bytes.Equal(raw, []byte("null")):
+		return nil, nil
+	case raw[0] != '{':
+		return nil, errors.New("action context of the branch: it is no JSON object")
+	default:
+		return Context(raw), nil
 	}
-	var c Context
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, fmt.Errorf("action context of the branch: %w", err)
+}
+
+// Entries are what the context consists of.
+func (c Context) Entries() (map[string]json.RawMessage, error) {
+	var all map[string]json.RawMessage
+	if c == nil {
+		return all, nil
 	}
-	return c, nil
+	err := json.Unmarshal(c, &all)
+	return all, err
 }
 
 // Started is when phase one began by the clock of its process; the zero time
 // when the context does not tell.
 func (c Context) Started() time.Time {
-	var ms int64
-	if err := json.Unmarshal(c[keyStartTime], &ms); err != nil || ms <= 0 {
+	var told struct {
+		StartTime int64 `json:"action-start-time"`
+	}
+	if c == nil || json.Unmarshal(c, &told) != nil || told.StartTime <= 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(ms)
+	return time.UnixMilli(told.StartTime)
 }
 
 // Decode reads the argument back. What is missing has its zero value, as a
 // missing parameter is null in Java.
 func Decode[T any](c Context) (arg T, err error) {
-	if whole, ok := c[keyArgument]; ok {
-		if err = json.Unmarshal(whole, &arg); err != nil {
-			return arg, fmt.Errorf("action context of the branch as %T: %w", arg, err)
-		}
+	if c == nil {
 		return arg, nil
 	}
-	if len(c) == 0 {
-		return arg, nil
+	if takesFields(reflect.TypeFor[T]()) && !bytes.Contains(c, []byte(keyArgument)) && json.Unmarshal(c, &arg) == nil {
+		return arg, nil // what it has beside the fields is passed over
 	}
-	err = decodeFields(c, &arg, false)
-	if err != nil {
-		// What a Java participant adds during its try is text, with JSON inside
-		// unless it is simple (ActionContextUtil.handleActionContext).
-		var other T
-		if decodeFields(c, &other, true) == nil {
-			return other, nil
-		}
+	var slow T
+	if err := decodeSlowly(c, &slow); err != nil {
 		return arg, fmt.Errorf("action context of the branch as %T: %w", arg, err)
 	}
-	return arg, nil
+	return slow, nil
+}
+
+// takesFields tells whether encoding/json fills a type field by field, and none of
+// its fields with what is Seata's own: it does not mind the case of letters.
+func takesFields(t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	unmarshaler := reflect.TypeFor[json.Unmarshaler]()
+	if t.Kind() != reflect.Struct || t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler) {
+		return false
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		own := func(r string) bool { return strings.EqualFold(r, cmp.Or(name, f.Name)) }
+		if f.Anonymous || slices.ContainsFunc(reserved, own) {
+			return false
+		}
+	}
+	return true
+}
+
+func decodeSlowly[T any](c Context, arg *T) error {
+	all, err := c.Entries()
+	if err != nil {
+		return err
+	}
+	if whole, ok := all[keyArgument]; ok {
+		return json.Unmarshal(whole, arg)
+	}
+	if err = decodeFields(all, arg, false); err == nil {
+		return nil
+	}
+	// What a Java participant adds during its try is text, with JSON inside
+	// unless it is simple (ActionContextUtil.handleActionContext).
+	var other T
+	if decodeFields(all, &other, true) == nil {
+		*arg = other
+		return nil
+	}
+	return err
 }
 
 // decodeFields reads the argument out of its fields; unpack reads texts that
 // hold JSON as that.
-func decodeFields(c Context, arg any, unpack bool) error {
-	fields := make(map[string]json.RawMessage, len(c))
-	for name, value := range c {
+func decodeFields(all map[string]json.RawMessage, arg any, unpack bool) error {
+	fields := make(map[string]json.RawMessage, len(all))
+	for name, value := range all {
 		var text string
 		switch {
 		case slices.Contains(reserved, name):

@@ -57,8 +57,11 @@ func Obey[T any](ctx context.Context, p Policy, b rm.Branch, fn func(context.Con
 	if err != nil {
 		return err
 	}
-	ctx = WithBranch(ctx, b)
-	return p.repeat(ctx, c.Started(), func(ctx context.Context) error { return fn(ctx, arg) })
+	var started time.Time
+	if p.Retry.GiveUpAfter > 0 {
+		started = c.Started()
+	}
+	return p.repeat(WithBranch(ctx, b), started, func(ctx context.Context) error { return fn(ctx, arg) })
 }
 
 func (p Policy) repeat(ctx context.Context, started time.Time, fn func(context.Context) error) error {

@@ -82,16 +82,13 @@ func Register[T, R any](ctx context.Context, c rm.Coordinator, a Action[T, R]) (
 	return &Handle[T, R]{action: a, coordinator: c}, nil
 }
 
-// functions are the names of the phases' functions, which Java writes, too.
-var functions = map[string]string{action.KeyTry: "call", action.KeyCancel: "compensate"}
-
 // Call registers a branch of the transaction that ctx carries and makes the call
 // in it. If it fails, the transaction must be rolled back: return the error from
 // the function given to tm.Run. Errors are ErrNoTransaction, those of
 // rm.Coordinator.RegisterBranch, and the action's own, wrapped.
 func (h *Handle[T, R]) Call(ctx context.Context, arg T) (result R, err error) {
 	ctx, err = action.Register(ctx, h.coordinator, protocol.TypeSagaAnnotation, action.Environment{
-		Action: h.action.Name, Fenced: h.action.Fenced, Functions: functions, Started: time.Now(),
+		Action: h.action.Name, Fenced: h.action.Fenced, Try: "call", Cancel: "compensate", Started: time.Now(),
 	}, arg)
 	if err != nil {
 		return result, fmt.Errorf("call %q: %w", h.action.Name, err)

@@ -64,9 +64,6 @@ func (a Action[T]) validate() error {
 
 func (a Action[T]) policy() action.Policy { return action.Policy{Timeout: a.Timeout, Retry: a.Retry} }
 
-// functions are the names of the phases' functions, which Java writes, too.
-var functions = map[string]string{action.KeyTry: "try", action.KeyConfirm: "confirm", action.KeyCancel: "cancel"}
-
 // Handle is a registered Action.
 type Handle[T any] struct {
 	action      Action[T]
@@ -100,7 +97,7 @@ func (h *Handle[T]) Try(ctx context.Context, arg T) error {
 
 func (h *Handle[T]) try(ctx context.Context, arg T) error {
 	ctx, err := action.Register(ctx, h.coordinator, protocol.TypeTCC, action.Environment{
-		Action: h.action.Name, Fenced: h.action.Fenced, Functions: functions, Started: time.Now(),
+		Action: h.action.Name, Fenced: h.action.Fenced, Try: "try", Confirm: "confirm", Cancel: "cancel", Started: time.Now(),
 	}, arg)
 	if err != nil {
 		return err
