@@ -51,7 +51,9 @@ type Hook struct {
 	BeforeRollback, AfterRollback func(ctx context.Context, t Info)
 	// AfterCompletion is called once, as the last, when the transaction has
 	// been decided or given up. err is what the caller is told: nil after a
-	// commit, and after a Tx.Rollback that went well.
+	// commit, and after a Tx.Rollback that went well. A Tx.Commit whose answer
+	// was lost counts as given up; one that is repeated may still bring an
+	// AfterCommit.
 	AfterCompletion func(ctx context.Context, t Info, err error)
 }
 

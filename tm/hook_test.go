@@ -138,7 +138,7 @@ func TestHooksOfATxThatNeedsNoRun(t *testing.T) {
 	r.endErr = nil
 	require.NoError(t, tx.Commit(t.Context()), "repeated")
 	require.NoError(t, tx.Commit(t.Context()), "and again")
-	assert.Equal(t, "before commit inside; commit 1; commit 1; after commit; completed true; commit 1", strings.Join(r.calls, "; "))
+	assert.Equal(t, "before commit inside; commit 1; completed false; commit 1; after commit; commit 1", strings.Join(r.calls, "; "))
 }
 
 // guard lets transactions in while it has places.

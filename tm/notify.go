@@ -82,7 +82,7 @@ func (t *Tx) committed(ctx context.Context, err error) {
 		t.manager.failed(ctx, CommitFailed, t.info(), err)
 		return
 	}
-	if t.completed.Load() {
+	if !t.told.CompareAndSwap(false, true) {
 		return // a Commit that is repeated
 	}
 	t.manager.notify(t.hooksNow(), "after commit", func(h Hook) func() { return bind(ctx, h.AfterCommit, t.info()) })

@@ -93,8 +93,9 @@ type Tx struct {
 	// asked: a request to commit may have been carried out, so that only the
 	// coordinator can tell how the transaction ends.
 	asked atomic.Bool
-	// completed: hooks and the guard have been told of the end.
-	completed atomic.Bool
+	// told: hooks have been told of the commit; completed: they and the guard of
+	// the end.
+	told, completed atomic.Bool
 	exit      func(error) // the guard's
 
 	mu    sync.Mutex
@@ -199,15 +200,8 @@ func SetRollbackOnly(ctx context.Context, cause error) bool {
 // how the transaction ends.
 func (t *Tx) Commit(ctx context.Context) error {
 	err := t.commit(ctx)
-	if err == nil || !repeatable(err) {
-		t.complete(ctx, err)
-	}
+	t.complete(ctx, err)
 	return err
-}
-
-// repeatable tells whether the caller of Commit may well ask again.
-func repeatable(err error) bool {
-	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOutcomeUnknown)
 }
 
 // commit is Commit but for the end, which it does not tell of.

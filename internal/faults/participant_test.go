@@ -37,6 +37,8 @@ const (
 	modeAT   = "AT"
 	modeTCC  = "TCC"
 	modeCall = "saga annotation" // a call with a compensation
+	// modeMixed has another mode on each side.
+	modeMixed = "mixed"
 )
 
 // move changes the balance of an account.
