@@ -4,6 +4,7 @@ package javapeer
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"sync"
 	"testing"
@@ -13,10 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/client"
+	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
+	"github.com/qiao-tx/qiao/rm"
 	"github.com/qiao-tx/qiao/rm/compensation"
 	"github.com/qiao-tx/qiao/rm/tcc"
+	"github.com/qiao-tx/qiao/rm/tcc/fence"
 	"github.com/qiao-tx/qiao/tm"
 )
 
@@ -91,6 +95,7 @@ func TestActionsOfGoAndJava(t *testing.T) {
 	t.Run("Java drives Go", func(t *testing.T) { testJavaDrivesGo(t, tc, java) })
 	t.Run("Go drives Java", func(t *testing.T) { testGoDrivesJava(t, tc, java) })
 	t.Run("Java ends what Go began", func(t *testing.T) { testJavaEnds(t, tc, java) })
+	t.Run("one fence for both", func(t *testing.T) { testOneFence(t, tc, java) })
 	t.Run("Go ends what Java began", func(t *testing.T) { testGoEnds(t, tc, java) }) // kills Java
 }
 
@@ -160,6 +165,59 @@ func testJavaEnds(t *testing.T, tc *coordinator, java *Peer) {
 		}, 30*time.Second, 50*time.Millisecond)
 		assert.Equal(t, want, saw, op)
 	}
+}
+
+// testOneFence: both languages serve one fenced action on one database, and each
+// ends the tries of the other by its records.
+func testOneFence(t *testing.T, tc *coordinator, java *Peer) {
+	url, db := database(t, testenv.MariaDB(t))
+	java.Must(Command{"op": "resource", "name": "shared-fence", "fence": url})
+	java.Must(Command{"op": "events"})
+	status := func(x string) (n int) {
+		t.Helper()
+		require.NoError(t, db.QueryRow("SELECT status FROM tcc_fence_log WHERE xid = ?", x).Scan(&n))
+		return n
+	}
+	records, err := fence.New(db, "")
+	require.NoError(t, err)
+	add := func(n int) func(context.Context, *sql.Tx, goods) error {
+		return func(ctx context.Context, tx *sql.Tx, _ goods) error {
+			_, err := tx.ExecContext(ctx, "UPDATE account SET money = money + ? WHERE owner = 'ann'", n)
+			return err
+		}
+	}
+	start := func() (*client.Client, *tcc.Handle[goods]) {
+		c, err := client.Open(t.Context(), client.Config{Addresses: []string{tc.address}, ApplicationID: "java-peer"})
+		require.NoError(t, err)
+		action, err := tcc.Register(t.Context(), c.RM(), fence.Guard(records, fence.Action[goods]{
+			Name: "shared-fence", Try: add(1), Confirm: add(10), Cancel: add(100),
+		}))
+		require.NoError(t, err)
+		return c, action
+	}
+	c, action := start()
+	x := begin(java)
+	require.NoError(t, action.Try(xid.NewContext(t.Context(), x), goods{}))
+	require.NoError(t, c.Close(context.Background()))
+	assert.Equal(t, 1, status(x), "tried")
+	java.Must(Command{"op": "commit", "xid": x})
+	require.Eventually(t, func() bool { return status(x) == 2 }, 30*time.Second, 50*time.Millisecond, "Java confirms what Go tried")
+	assert.Equal(t, 101, accounts(t, db)["ann"], "Go's confirm was not asked")
+
+	// The orders for a branch of Java's go to Java while that lives, so Go's fence
+	// is asked without one.
+	x = begin(java)
+	id := java.Must(Command{"op": "try", "xid": x, "name": "shared-fence", "fenced": true}).Branch
+	b := rm.Branch{XID: x, ID: id, Type: protocol.TypeTCC, ResourceID: "shared-fence"}
+	confirm := func(tx *sql.Tx) error { return add(10)(t.Context(), tx, goods{}) }
+	require.NoError(t, records.Confirm(t.Context(), b, confirm))
+	assert.Equal(t, 2, status(x), "Go confirms what Java tried")
+	assert.Equal(t, 111, accounts(t, db)["ann"])
+	require.NoError(t, records.Confirm(t.Context(), b, confirm))
+	assert.Equal(t, 111, accounts(t, db)["ann"], "once")
+	java.Must(Command{"op": "events"})
+	assert.Equal(t, "Committed", java.Must(Command{"op": "commit", "xid": x}).Status)
+	assert.Empty(t, java.Must(Command{"op": "events"}).Events, "Java finds Go's record and does nothing")
 }
 
 func testGoEnds(t *testing.T, tc *coordinator, java *Peer) {
