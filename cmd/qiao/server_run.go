@@ -124,6 +124,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 			RetentionMillis: cfg.Retention.Milliseconds(),
 
 			NotFoundGraceMillis: cfg.XANotFoundGrace.Milliseconds(),
+			Parallel:            cfg.ParallelBranches,
 		},
 	})
 	if err == nil {

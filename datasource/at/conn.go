@@ -123,9 +123,10 @@ func (c *conn) judge(ctx context.Context, query string) (string, error) {
 }
 
 // protecting is the global transaction whose rollback AT makes good in the work
-// of ctx. What a TCC try writes is given back by its cancel, and only once.
+// of ctx. What a TCC try or a call with a compensation writes is given back by
+// that, and only once.
 func protecting(ctx context.Context) string {
-	if xid.BranchType(ctx) == xid.TypeTCC {
+	if xid.BranchType(ctx) != xid.TypeAT {
 		return ""
 	}
 	return xid.FromContext(ctx)

@@ -118,17 +118,22 @@ func withoutComments(ddl string) string {
 // newOrder is a transfer of some money between accounts that its number selects.
 func (b *bank) newOrder(mode string, commit bool, timeout time.Duration) order {
 	n := b.numbers.Add(1)
-	// AT must not see the rows change that a reservation changes.
-	account, amount := n%(accounts/2), n%7+1
-	if mode == modeTCC {
-		account += accounts / 2
+	amount := n%7 + 1
+	modes := [2]string{mode, mode}
+	if mode == modeMixed {
+		all := []string{modeAT, modeTCC, modeCall}
+		modes = [2]string{all[n%3], all[(n+1)%3]}
+	}
+	at := func(p *process, mode string, amount int64) leg {
+		account := n % (accounts / 2)
+		if mode != modeAT { // which must not see the rows change that a reservation changes
+			account += accounts / 2
+		}
+		return leg{"http://" + p.address, move{n, mode, account, amount}}
 	}
 	return order{
 		Number: n, Mode: mode, Commit: commit, Timeout: timeout,
-		Legs: []leg{
-			{"http://" + b.debit.address, move{n, mode, account, -amount}},
-			{"http://" + b.credit.address, move{n, mode, account, amount}},
-		},
+		Legs: []leg{at(b.debit, modes[0], -amount), at(b.credit, modes[1], amount)},
 	}
 }
 
@@ -206,7 +211,7 @@ func (b *bank) leftovers() string {
 	for name, db := range b.books {
 		for what, query := range map[string]string{
 			"undo records":     "SELECT COUNT(*) FROM undo_log WHERE log_status = 0",
-			"undecided tries":  "SELECT COUNT(*) FROM tcc_fence_log WHERE status = 1",
+			"undecided tries":  "SELECT COUNT(*) FROM tcc_fence_log WHERE status = 1 AND action_name NOT LIKE '" + callPrefix + "%'",
 			"pending accounts": "SELECT COUNT(*) FROM account WHERE pending <> 0",
 		} {
 			var n int

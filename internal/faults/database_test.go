@@ -35,6 +35,8 @@ func TestKillTheDatabase(t *testing.T) {
 		{"TCC before phase two of a commit", modeTCC, true, b.tm, beforeDecision, 1, committed},
 		{"TCC within phase two of a commit", modeTCC, true, b.debit, beforeLocalCommit, 2, committed},
 		{"TCC before phase two of a rollback", modeTCC, false, b.tm, beforeDecision, 1, rolledBack},
+		{"a call before the local commit", modeCall, true, b.debit, beforeLocalCommit, 1, rolledBack},
+		{"a call within its compensation", modeCall, false, b.debit, beforeLocalCommit, 2, rolledBack},
 		{"TCC within phase two of a rollback", modeTCC, false, b.debit, beforeLocalCommit, 2, rolledBack},
 	} {
 		ok := t.Run(test.name, func(t *testing.T) {

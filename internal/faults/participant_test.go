@@ -16,6 +16,7 @@ import (
 	"github.com/qiao-tx/qiao/datasource"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/rm"
+	"github.com/qiao-tx/qiao/rm/compensation"
 	"github.com/qiao-tx/qiao/rm/tcc"
 	"github.com/qiao-tx/qiao/rm/tcc/fence"
 )
@@ -33,8 +34,11 @@ const (
 
 // Modes of a branch.
 const (
-	modeAT  = "AT"
-	modeTCC = "TCC"
+	modeAT   = "AT"
+	modeTCC  = "TCC"
+	modeCall = "saga annotation" // a call with a compensation
+	// modeMixed has another mode on each side.
+	modeMixed = "mixed"
 )
 
 // move changes the balance of an account.
@@ -45,11 +49,12 @@ type move struct {
 	Amount   int64
 }
 
-// participant is a resource manager's process: one database, reached through AT
-// and through a TCC action with the fence.
+// participant is a resource manager's process: one database, reached through AT,
+// through a TCC action and through a call with a compensation, both with the fence.
 type participant struct {
-	at  *sql.DB
-	tcc *tcc.Handle[move]
+	at   *sql.DB
+	tcc  *tcc.Handle[move]
+	call *compensation.Handle[move, struct{}]
 }
 
 func newParticipant(ctx context.Context, c rm.Coordinator, cfg roleConfig, steps *failpoints) (http.Handler, error) {
@@ -81,12 +86,18 @@ func newParticipant(ctx context.Context, c rm.Coordinator, cfg roleConfig, steps
 	if p.tcc, err = tcc.Register(ctx, coordinator, reservation("move-"+cfg.Name, records)); err != nil {
 		return nil, err
 	}
+	if p.call, err = compensation.Register(ctx, coordinator, booking(callPrefix+cfg.Name, records)); err != nil {
+		return nil, err
+	}
 	return qiaohttp.Middleware(answering(p.move), qiaohttp.Config{}), nil
 }
 
 func (p *participant) move(ctx context.Context, m move) (struct{}, error) {
-	if m.Mode == modeTCC {
+	switch m.Mode {
+	case modeTCC:
 		return struct{}{}, p.tcc.Try(ctx, m)
+	case modeCall:
+		return p.call.Call(ctx, m)
 	}
 	return struct{}{}, p.moveAT(ctx, m)
 }
@@ -105,6 +116,29 @@ func (p *participant) moveAT(ctx context.Context, m move) error {
 		return err
 	}
 	return tx.Commit()
+}
+
+// callPrefix begins the names of calls with a compensation, whose records in the
+// fence table stay while the call stands.
+const callPrefix = "book-"
+
+// booking is the same change at once, with what takes it back.
+func booking(name string, records *fence.Fence) compensation.Action[move, struct{}] {
+	return fence.GuardCall(records, fence.Call[move, struct{}]{
+		Name: name,
+		Call: func(ctx context.Context, tx *sql.Tx, m move) (struct{}, error) {
+			if err := execute(ctx, tx, "UPDATE account SET balance = balance + ? WHERE id = ?", m.Amount, m.Account); err != nil {
+				return struct{}{}, err
+			}
+			return struct{}{}, execute(ctx, tx, "INSERT INTO ledger (transfer, account, amount) VALUES (?, ?, ?)", m.Transfer, m.Account, m.Amount)
+		},
+		Compensate: func(ctx context.Context, tx *sql.Tx, m move) error {
+			if err := execute(ctx, tx, "UPDATE account SET balance = balance - ? WHERE id = ?", m.Amount, m.Account); err != nil {
+				return err
+			}
+			return execute(ctx, tx, "DELETE FROM ledger WHERE transfer = ?", m.Transfer)
+		},
+	})
 }
 
 // reservation is the same change in two steps: pending, then final.

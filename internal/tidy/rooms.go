@@ -55,10 +55,14 @@ func Rooms() []Room {
 			[]string{"server/gateway", "storage/memory"}},
 		{"server/config", false, "the server's configuration: parse, validate, defaults", nil},
 
-		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation", []string{"protocol"}},
+		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation, hooks, rules, degrading", []string{"protocol"}},
 		{"rm", false, "the Resource interface and what a resource manager asks of the coordinator", []string{"protocol"}},
-		{"rm/tcc", false, "TCC actions", []string{"rm"}},
-		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc"}},
+		{"rm/action", false, "what branches have in common whose phases are functions: argument, time, repetition", []string{"rm"}},
+		{"rm/tcc", false, "TCC actions", []string{"rm/action"}},
+		{"rm/compensation", false, "business calls with a compensation: Seata's saga annotation mode", []string{"rm/action"}},
+		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc", "rm/compensation"}},
+		{"rm/tcc/barrier", false, "for participants without a client: which branch a call is for, and at most once", []string{"rm/tcc/fence"}},
+		{"rm/tcc/remote", false, "TCC participants that are only HTTP or gRPC", []string{"rm/tcc/barrier"}},
 
 		{"datasource/schema", pure, "Table, Column, quoting, per dialect", nil},
 		{"datasource/sqlparse", pure, "SQL to the small Statement, per dialect", []string{"datasource/schema"}},
@@ -83,6 +87,7 @@ func Rooms() []Room {
 		{"client/gin", false, "carries the transaction into gin's handlers; a module of its own", []string{"client/http"}},
 		{"client/connect", false, "carries the transaction over Connect; a module of its own", []string{"client/carry"}},
 
+		{"internal/actiongen", false, "annotated interfaces to the code that registers them, for qiao gen", nil},
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
 		{"internal/pcap", false, "the bytes of TCP connections out of captured packets", nil},

@@ -61,6 +61,7 @@ func (n *node) start() {
 	n.stillUntil = 0
 	machine := machine
 	machine.RetentionMillis = n.w.plan.Retention.Milliseconds()
+	machine.Parallel = n.w.plan.Parallel
 	n.w.logf("node %d starts life %d, clock off by %s", n.index, life, n.skew)
 	n.spawn(func() {
 		c, err := coordinator.New(context.Background(), coordinator.Config{
