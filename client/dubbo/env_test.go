@@ -53,6 +53,7 @@ func ofDubbo() (ignored []goleak.Option) {
 	for _, function := range []string{
 		"dubbo.apache.org/dubbo-go/v3/filter/accesslog.(*Filter).processLogs",
 		"dubbo.apache.org/dubbo-go/v3/graceful_shutdown.Init.func1.1",
+		"dubbo.apache.org/dubbo-go/v3/server.(*ServerOptions).init.Init.func2.1", // the same, under the race detector
 		"dubbo.apache.org/dubbo-go/v3/server.(*Server).ServeContext",
 		"github.com/apache/dubbo-getty.(*client).reConnect",
 		"github.com/apache/dubbo-getty.(*server).runTCPEventLoop.func1",
@@ -82,6 +83,7 @@ func transports() []transport {
 		{constant.DubboProtocol, protocol.WithDubbo(), []client.ReferenceOption{
 			client.WithProtocolDubbo(), client.WithSerialization(constant.Hessian2Serialization)}},
 		{constant.TriProtocol, protocol.WithTriple(), []client.ReferenceOption{
+			//lint:ignore SA1019 without it this version sends no arguments
 			client.WithProtocolTriple(), client.WithIDL(constant.NONIDL), client.WithSerialization(constant.Hessian2Serialization)}},
 	}
 }
