@@ -74,6 +74,7 @@ func Rooms() []Room {
 		{"client/grpc", false, "carries the transaction over gRPC, unary and streams", []string{"client/carry"}},
 		{"client/dubbo", false, "carries the XID over dubbo-go, and TCC actions called through it; a module of its own",
 			[]string{"client/carry", "rm/tcc"}},
+		{"client/dubbo/internal/dubbojava", false, "Dubbo Java and Go in each other's transactions, for tests", nil},
 		{"client/http", false, "carries the transaction over net/http", []string{"client/carry"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
@@ -84,7 +85,7 @@ func Rooms() []Room {
 		{"internal/testenv", false, "real servers for tests", nil},
 		{"internal/relay", false, "sees, loses and holds back messages between clients and a coordinator, for tests",
 			[]string{"protocol/native", "protocol/frame"}},
-		{"internal/javapeer", false, "an unmodified Java Seata client, for tests", []string{"internal/testenv"}},
+		{"internal/javapeer", false, "unmodified Java Seata clients, one of them a Spring Boot service, for tests", []string{"internal/testenv"}},
 		{"internal/compat", false, "Java clients of eight versions on our coordinator and on Java's; prints docs/compatibility.md", []string{"internal/javapeer"}},
 		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
 		{"internal/javatc", false, "the SDK from end to end on an unmodified Java coordinator and on ours, for tests", nil},
