@@ -8,6 +8,7 @@ import (
 	_ "dubbo.apache.org/dubbo-go/v3/cluster/cluster/failover"
 	_ "dubbo.apache.org/dubbo-go/v3/cluster/loadbalance/random"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/common/extension"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/accesslog"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/echo"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/exec_limit"
@@ -74,6 +75,7 @@ func serve(rpc string, handlers map[string]any) (remote, error) {
 			return at, fmt.Errorf("publish %s: %w", name, err)
 		}
 	}
+	extension.GetProtocol(at.protocol) // dubbo-go makes it at its first use, without a lock: not in a goroutine beside clients
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve() }() // until the process ends: dubbo-go's servers have no end of their own
 	return at, at.await(ended)
@@ -93,6 +95,10 @@ func (r remote) await(ended <-chan error) error {
 	}
 }
 
+// withoutIDL tells dubbo-go that there is no generated code. Over dubbo it could have
+// functions for the methods; over triple calls go through the Connection.
+type withoutIDL struct{}
+
 // dial returns a connection whose calls take the transaction along.
 func (r remote) dial(name string) (*client.Connection, error) {
 	cli, err := client.NewClient(client.SetClientApplication(application()),
@@ -100,6 +106,6 @@ func (r remote) dial(name string) (*client.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cli.Dial(name, client.WithURL(r.protocol+"://"+r.address), client.WithProtocol(r.protocol),
-		client.WithIDL(constant.NONIDL), client.WithSerialization(constant.Hessian2Serialization))
+	return cli.NewService(&withoutIDL{}, client.WithInterface(name), client.WithURL(r.protocol+"://"+r.address),
+		client.WithProtocol(r.protocol), client.WithSerialization(constant.Hessian2Serialization))
 }
