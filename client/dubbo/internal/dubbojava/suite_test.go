@@ -220,21 +220,23 @@ func (w *world) beginInGo(t *testing.T, f *transfer) (there string) {
 func dial(t *testing.T, over, service string) *dubboclient.Connection {
 	t.Helper()
 	options := []dubboclient.ReferenceOption{
-		dubboclient.WithURL(address(over, javaPorts)), dubboclient.WithFilter(dubbo.ConsumerFilter),
+		dubboclient.WithInterface(service), dubboclient.WithURL(address(over, javaPorts)), dubboclient.WithFilter(dubbo.ConsumerFilter),
 		dubboclient.WithSerialization(constant.Hessian2Serialization),
 	}
 	if over == constant.TriProtocol {
-		//lint:ignore SA1019 without it this version sends no arguments
-		options = append(options, dubboclient.WithProtocolTriple(), dubboclient.WithIDL(constant.NONIDL))
+		options = append(options, dubboclient.WithProtocolTriple())
 	} else {
 		options = append(options, dubboclient.WithProtocolDubbo())
 	}
 	c, err := dubboclient.NewClient(dubboclient.SetClientApplication(application()))
 	require.NoError(t, err)
-	conn, err := c.Dial(service, options...)
+	conn, err := c.NewService(&withoutIDL{}, options...)
 	require.NoError(t, err)
 	return conn
 }
+
+// withoutIDL tells dubbo-go that a service's methods come from no IDL.
+type withoutIDL struct{}
 
 // call calls a service of Java's.
 func (w *world) call(ctx context.Context, over, service, method string, args ...any) (reply string, err error) {
