@@ -61,8 +61,9 @@ func Rooms() []Room {
 		{"datasource/image", pure, "images of rows, their difference, lock keys", []string{"datasource/schema"}},
 		{"datasource/undo", pure, "undo records in Java's Jackson form, inverse SQL",
 			[]string{"datasource/schema", "datasource/sqlparse", "datasource/image"}},
+		{"datasource/wrap", false, "what the wrappers around a driver share: calls, rows, errors", []string{"protocol/xid"}},
 		{"datasource/at", false, "AT: the driver.Conn wrapper and its rm.Resource",
-			[]string{"rm", "datasource/undo", "datasource/meta", "protocol/compress"}},
+			[]string{"rm", "datasource/undo", "datasource/meta", "datasource/wrap", "protocol/compress"}},
 		{"datasource", false, "Open, Wrap and Register around a database/sql driver", []string{"datasource/at", "rm"}},
 
 		{"client", false, "connects, joins tm and rm to the wire, hands them out",
