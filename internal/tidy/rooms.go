@@ -64,7 +64,9 @@ func Rooms() []Room {
 		{"datasource/wrap", false, "what the wrappers around a driver share: calls, rows, errors", []string{"protocol/xid"}},
 		{"datasource/at", false, "AT: the driver.Conn wrapper and its rm.Resource",
 			[]string{"rm", "datasource/undo", "datasource/meta", "datasource/wrap", "protocol/compress"}},
-		{"datasource", false, "Open, Wrap and Register around a database/sql driver", []string{"datasource/at", "rm"}},
+		{"datasource/xa", false, "XA: the driver.Conn wrapper, the database's two-phase commit and its rm.Resource",
+			[]string{"rm", "datasource/sqlparse", "datasource/wrap"}},
+		{"datasource", false, "Open, Wrap and Register around a database/sql driver", []string{"datasource/at", "datasource/xa", "rm"}},
 
 		{"client", false, "connects, joins tm and rm to the wire, hands them out",
 			[]string{"tm", "rm", "protocol/rpc", "client/naming"}},
