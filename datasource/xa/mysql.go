@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
@@ -29,6 +30,10 @@ const (
 type mysqlDatabase struct {
 	mariaDB  bool
 	detaches bool
+	// flushes: the user may have the server write its log out. Else logDelay is how
+	// long it may take to do so by itself.
+	flushes  bool
+	logDelay time.Duration
 }
 
 var _ database = (*mysqlDatabase)(nil)
@@ -47,6 +52,12 @@ func (d *mysqlDatabase) check(ctx context.Context, s asker) error {
 		return fmt.Errorf("ask for xa_detach_on_prepare: %w", err)
 	}
 	d.detaches = len(rows) == 1 && strings.EqualFold(text(rows[0][1]), "ON")
+	seconds, err := number(ctx, s, "SELECT @@innodb_flush_log_at_timeout")
+	if err != nil {
+		return fmt.Errorf("ask for innodb_flush_log_at_timeout: %w", err)
+	}
+	d.logDelay = time.Duration(seconds)*time.Second + logSlack
+	d.flushes = s.exec(ctx, flushLog) == nil
 	if _, err := d.prepared(ctx, s); err != nil {
 		return fmt.Errorf("%w: XA RECOVER: %w; grant the user XA_RECOVER_ADMIN", ErrNotSupported, err)
 	}
@@ -78,46 +89,40 @@ func older(version, than string) bool {
 
 func (d *mysqlDatabase) attached() bool { return !d.detaches }
 
+// locate asks one statement for everything: within it the time and the uptime
+// are of one moment, so their difference is when the server started by its own
+// clock, whatever has happened to that since.
 func (d *mysqlDatabase) locate(ctx context.Context, s asker) (place, error) {
-	rows, err := s.query(ctx, "SELECT CONNECTION_ID(), CONCAT(@@hostname, ':', @@port), CURRENT_USER(), UNIX_TIMESTAMP()")
+	status := "performance_schema.global_status"
+	if d.mariaDB {
+		status = "information_schema.global_status"
+	}
+	rows, err := s.query(ctx, "SELECT CONNECTION_ID(), CONCAT(@@hostname, ':', @@port), CURRENT_USER(), "+
+		"CAST(UNIX_TIMESTAMP() - variable_value AS SIGNED) FROM "+status+" WHERE variable_name = 'Uptime'")
 	if err != nil {
-		return place{}, err
-	}
-	p := place{Server: text(rows[0][1]), User: text(rows[0][2])}
-	if p.Session, err = strconv.ParseInt(text(rows[0][0]), 10, 64); err != nil {
-		return place{}, err
-	}
-	now, err := strconv.ParseInt(text(rows[0][3]), 10, 64)
-	if err != nil {
-		return place{}, err
-	}
-	if rows, err = s.query(ctx, "SHOW GLOBAL STATUS LIKE 'Uptime'"); err != nil {
 		return place{}, err
 	}
 	if len(rows) != 1 {
 		return place{}, errors.New("the server does not tell its uptime")
 	}
-	p.Since, err = strconv.ParseInt(text(rows[0][1]), 10, 64)
-	p.Booted = now - p.Since
+	p := place{Server: text(rows[0][1]), User: text(rows[0][2])}
+	if p.Session, err = strconv.ParseInt(text(rows[0][0]), 10, 64); err != nil {
+		return place{}, err
+	}
+	p.Since, err = strconv.ParseInt(text(rows[0][3]), 10, 64)
 	return p, err
 }
 
-// clockSlack is how many seconds a server's idea of its start may differ.
-const clockSlack = 10
-
-// look: a server whose uptime is shorter has been restarted, which ends all
-// sessions; one that seems to have started at another time may have been, and
-// uses the numbers of sessions again. Else the list of sessions tells, but only
-// those of the same user on the same server.
+// look: a server that started at another time has been restarted, which ends all
+// sessions. Else the list of sessions tells, but only those of the same user on
+// the same server.
 func (d *mysqlDatabase) look(ctx context.Context, s asker, p place) (presence, error) {
 	here, err := d.locate(ctx, s)
-	switch {
+	switch started := here.Since - p.Since; {
 	case err != nil || here.Server != p.Server || here.User != p.User:
 		return untold, err
-	case here.Since < p.Since:
+	case started < -1 || started > 1:
 		return gone, nil
-	case here.Booted-p.Booted > clockSlack || p.Booted-here.Booted > clockSlack:
-		return untold, nil
 	}
 	n, err := number(ctx, s, fmt.Sprintf("SELECT COUNT(*) FROM information_schema.processlist WHERE id = %d", p.Session))
 	return presenceOf(n), err
@@ -178,8 +183,30 @@ func (d *mysqlDatabase) finish(ctx context.Context, s asker, n name, commit bool
 		return errNotFound
 	case number == mysqlRolledBack && (!commit || d.mariaDB):
 		return nil
+	case err != nil || commit:
+		return err
 	}
-	return err
+	return d.makeDurable(ctx, s)
+}
+
+// flushLog needs the privilege RELOAD.
+const flushLog = "FLUSH LOCAL ENGINE LOGS"
+
+// logSlack is on top of the time after which InnoDB writes its log by itself.
+const logSlack = 500 * time.Millisecond
+
+// makeDurable sees to it that a rollback which the server has answered survives
+// its crash. InnoDB does not write its log out for a rollback: a server that is
+// killed within a second has the branch prepared again when it comes back, with
+// its locks, and nobody would look for it any more.
+func (d *mysqlDatabase) makeDurable(ctx context.Context, s asker) error {
+	if d.flushes {
+		if err := s.exec(ctx, flushLog); err != nil {
+			return fmt.Errorf("write InnoDB's log out after a rollback: %w", err)
+		}
+		return nil
+	}
+	return pause(ctx, d.logDelay)
 }
 
 func (d *mysqlDatabase) prepared(ctx context.Context, s asker) ([]name, error) {

@@ -25,14 +25,10 @@ type place struct {
 	// user nobody else's sessions.
 	Server string `json:"server,omitempty"`
 	User   string `json:"user,omitempty"`
-	// Since is the time at which the session began, in microseconds of the Unix
-	// epoch, on PostgreSQL, which uses the numbers again; on MySQL, which counts
-	// them from 1 after a restart, the server's uptime in seconds when the
-	// session was asked.
+	// Since tells apart the sessions that have a number in turn. On PostgreSQL it
+	// is when the session began, in microseconds of the Unix epoch; on MySQL, which
+	// counts from 1 after a restart, when the server started, in seconds.
 	Since int64 `json:"since"`
-	// Booted is when MySQL's server started, in seconds of the Unix epoch by its
-	// clock.
-	Booted int64 `json:"booted,omitempty"`
 }
 
 func (o origin) String() string {

@@ -8,7 +8,7 @@ import (
 // plan is what kind of world a seed makes. Each seed draws its own mix, so that
 // some worlds have one fault in plenty and others none.
 type plan struct {
-	Nodes, Databases, Actions int
+	Nodes, Databases, Actions, XADatabases int
 	// Rows of each database; few rows make many lock conflicts.
 	Rows, Transactions int
 	// Faults last this long.
@@ -73,5 +73,6 @@ func newPlan(rng *rand.Rand) plan {
 		Retention:        every(3*time.Minute, 3*time.Minute, shortRetention),
 		MaxSkew:          every(0, 0, 500*time.Millisecond, 5*time.Second),
 		NearStore:        rng.IntN(2) == 0,
+		XADatabases:      rng.IntN(3),
 	}
 }
