@@ -113,15 +113,15 @@ func (d *mysqlDatabase) locate(ctx context.Context, s asker) (place, error) {
 	return p, err
 }
 
-// look: a server that started at another time has been restarted, which ends all
-// sessions. Else the list of sessions tells, but only those of the same user on
+// look: a server that started at another second has been restarted, which ends
+// all sessions. Else the list of sessions tells, but only those of the same user on
 // the same server.
 func (d *mysqlDatabase) look(ctx context.Context, s asker, p place) (presence, error) {
 	here, err := d.locate(ctx, s)
-	switch started := here.Since - p.Since; {
+	switch {
 	case err != nil || here.Server != p.Server || here.User != p.User:
 		return untold, err
-	case started < -1 || started > 1:
+	case here.Since != p.Since:
 		return gone, nil
 	}
 	n, err := number(ctx, s, fmt.Sprintf("SELECT COUNT(*) FROM information_schema.processlist WHERE id = %d", p.Session))

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/qiao-tx/qiao/internal/testenv"
 )
 
@@ -63,6 +65,13 @@ func TestKillThePreparedDatabase(t *testing.T) {
 func strikeAll(t *testing.T, b *bank, server *testenv.Server, strikes []strike) {
 	for _, test := range strikes {
 		ok := t.Run(test.name, func(t *testing.T) {
+			// A server that starts twice within a second seems to be the same.
+			require.Eventually(t, func() bool {
+				var name string
+				var uptime int
+				err := b.books["debit"].QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Uptime'").Scan(&name, &uptime)
+				return err == nil && uptime > 0
+			}, patience, 20*time.Millisecond)
 			died := make(chan struct{})
 			b.arm(test.victim(b), test.step, test.nth, func() {
 				server.Kill()
