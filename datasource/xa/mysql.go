@@ -17,13 +17,13 @@ import (
 
 // Numbers of MySQL's errors.
 const (
-	mysqlNotFound      = 1397 // XAER_NOTA
-	mysqlWrongState    = 1399 // XAER_RMFAIL
-	mysqlOutside       = 1400 // XAER_OUTSIDE
-	mysqlRecoverDenied = 1401 // XAER_RMERR
-	mysqlRolledBack    = 1402 // XA_RBROLLBACK
-	mysqlReadOnly      = 1792
-	mysqlLockTimeout   = 1205
+	mysqlNotFound    = 1397 // XAER_NOTA
+	mysqlWrongState  = 1399 // XAER_RMFAIL
+	mysqlOutside     = 1400 // XAER_OUTSIDE
+	mysqlInterrupted = 1317
+	mysqlRolledBack  = 1402 // XA_RBROLLBACK
+	mysqlReadOnly    = 1792
+	mysqlLockTimeout = 1205
 )
 
 // mysqlDatabase is MySQL or MariaDB.
@@ -156,10 +156,10 @@ func (d *mysqlDatabase) prepare(ctx context.Context, s asker, n name) (preparati
 	switch {
 	case err == nil:
 		return prepared, nil
-	case wrap.MySQLNumber(err) != 0:
+	case wrap.MySQLNumber(err) != 0 && wrap.MySQLNumber(err) != mysqlInterrupted:
 		return refused, err
 	}
-	return unanswered, err
+	return unanswered, err // an interruption may have come when it was done
 }
 
 func (d *mysqlDatabase) rollback(ctx context.Context, s asker, n name) error {

@@ -16,14 +16,13 @@ import (
 
 // SQLSTATEs of PostgreSQL.
 const (
-	postgresNotFound       = "42704"
-	postgresReadOnly       = "25006"
-	postgresDivision       = "22012"
-	postgresNotSupported   = "0A000"
-	postgresNoMoreMemory   = "53200"
-	postgresNotConfigured  = "55000"
-	postgresShutDownPrefix = "57P"
-	postgresLostPrefix     = "08"
+	postgresNotFound      = "42704"
+	postgresReadOnly      = "25006"
+	postgresDivision      = "22012"
+	postgresNotSupported  = "0A000"
+	postgresNoMoreMemory  = "53200"
+	postgresStoppedPrefix = "57" // by a cancellation or an operator, perhaps when it was done
+	postgresLostPrefix    = "08"
 )
 
 // postgresDatabase finishes a prepared transaction from any session.
@@ -98,7 +97,7 @@ func (d *postgresDatabase) prepare(ctx context.Context, s asker, n name) (prepar
 			return refused, err
 		}
 		return readOnly, nil
-	case state == "" || strings.HasPrefix(state, postgresLostPrefix) || strings.HasPrefix(state, postgresShutDownPrefix):
+	case state == "" || strings.HasPrefix(state, postgresLostPrefix) || strings.HasPrefix(state, postgresStoppedPrefix):
 		return unanswered, err
 	case state == postgresNotSupported:
 		return refused, fmt.Errorf("%w: %w", &sqlparse.Unsupported{
