@@ -11,7 +11,7 @@ import (
 	"github.com/qiao-tx/qiao/internal/testenv"
 )
 
-// strike is one way to break a transfer by the death of the debit side's server.
+// strike is one way to break a transfer by the death of one side's server.
 type strike struct {
 	name   string
 	mode   string
@@ -43,23 +43,31 @@ func TestKillTheDatabase(t *testing.T) {
 	})
 }
 
-// TestKillThePreparedDatabase is the same under XA: what was prepared is there
-// again when the server has come back.
+// TestKillThePreparedDatabase is the same under XA, where what was prepared is
+// there again when the server has come back; and for the server of the credit
+// side, PostgreSQL, too.
 func TestKillThePreparedDatabase(t *testing.T) {
 	t.Parallel()
-	server, dsn := testenv.OwnMariaDB(t)
-	strikeAll(t, newBankFor(t, modeXA, dsn), server, []strike{
-		{"after the registration", modeXA, true, debitOf, afterRegister, 1, rolledBack},
-		{"before it is prepared", modeXA, true, debitOf, beforeLocalCommit, 1, rolledBack},
-		{"after it is prepared", modeXA, true, debitOf, afterLocalCommit, 1, committed},
-		{"before the commit", modeXA, true, tmOf, beforeDecision, 1, committed},
-		{"before the order to commit", modeXA, true, debitOf, orderReceived, 1, committed},
-		{"within the commit", modeXA, true, debitOf, beforeLocalCommit, 2, committed},
-		{"after the commit", modeXA, true, debitOf, afterLocalCommit, 2, committed},
-		{"before the rollback", modeXA, false, tmOf, beforeDecision, 1, rolledBack},
-		{"within the rollback", modeXA, false, debitOf, beforeLocalCommit, 2, rolledBack},
-		{"after the rollback", modeXA, false, debitOf, afterLocalCommit, 2, rolledBack},
-	})
+	maria, mariaDSN := testenv.OwnMariaDB(t)
+	postgres, postgresDSN := testenv.OwnPostgreSQL(t)
+	b := openBank(t, mariaDSN, "pgx", postgresDSN)
+	strikeAll(t, b, maria, strikesUnderXA("MariaDB ", debitOf))
+	strikeAll(t, b, postgres, strikesUnderXA("PostgreSQL ", creditOf))
+}
+
+func strikesUnderXA(server string, side func(*bank) *process) []strike {
+	return []strike{
+		{server + "after the registration", modeXA, true, side, afterRegister, 1, rolledBack},
+		{server + "before it is prepared", modeXA, true, side, beforeLocalCommit, 1, rolledBack},
+		{server + "after it is prepared", modeXA, true, side, afterLocalCommit, 1, committed},
+		{server + "before the commit", modeXA, true, tmOf, beforeDecision, 1, committed},
+		{server + "before the order to commit", modeXA, true, side, orderReceived, 1, committed},
+		{server + "within the commit", modeXA, true, side, beforeLocalCommit, 2, committed},
+		{server + "after the commit", modeXA, true, side, afterLocalCommit, 2, committed},
+		{server + "before the rollback", modeXA, false, tmOf, beforeDecision, 1, rolledBack},
+		{server + "within the rollback", modeXA, false, side, beforeLocalCommit, 2, rolledBack},
+		{server + "after the rollback", modeXA, false, side, afterLocalCommit, 2, rolledBack},
+	}
 }
 
 func strikeAll(t *testing.T, b *bank, server *testenv.Server, strikes []strike) {
