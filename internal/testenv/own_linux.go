@@ -146,7 +146,7 @@ func (s *Server) start() {
 			return
 		}
 		s.Kill()
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 	text, _ := os.ReadFile(log.Name())
 	s.t.Fatal(fmt.Errorf("start %s: %w\n%s", s.name, err, tail(text, 2000)))
