@@ -206,8 +206,8 @@ func (r *Resource) endAnywhere(ctx context.Context, order rm.Branch, o outcome, 
 
 // detachWait is how long a server is given to make a branch anybody's after the
 // session that prepared it has left the list of sessions. MariaDB takes it off
-// first: an XA COMMIT in between is answered with success, and the branch stays
-// prepared, unseen and with its locks, until the server is restarted.
+// first: without the wait, branches that seemed to be finished in between kept
+// their locks.
 const detachWait = 300 * time.Millisecond
 
 // whereabouts looks for the session of phase one, if it matters. When it is gone,
