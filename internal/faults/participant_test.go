@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 
 	qiaohttp "github.com/qiao-tx/qiao/client/http"
@@ -36,6 +37,7 @@ const (
 const (
 	modeAT   = "AT"
 	modeTCC  = "TCC"
+	modeXA   = "XA"
 	modeCall = "saga annotation" // a call with a compensation
 	// modeMixed has another mode on each side.
 	modeMixed = "mixed"
@@ -50,19 +52,23 @@ type move struct {
 }
 
 // participant is a resource manager's process: one database, reached through AT,
-// through a TCC action and through a call with a compensation, both with the fence.
+// through a TCC action and through a call with a compensation, both with the fence,
+// and through XA where the database can.
 type participant struct {
-	at   *sql.DB
-	tcc  *tcc.Handle[move]
-	call *compensation.Handle[move, struct{}]
+	at, xa *sql.DB
+	tcc    *tcc.Handle[move]
+	call   *compensation.Handle[move, struct{}]
 }
 
 func newParticipant(ctx context.Context, c rm.Coordinator, cfg roleConfig, steps *failpoints) (http.Handler, error) {
 	var inner driver.Connector
 	var err error
-	if cfg.Driver == "mysql" {
+	switch cfg.Driver {
+	case "mysql":
 		inner, err = mysql.MySQLDriver{}.OpenConnector(cfg.DSN)
-	} else {
+	case "pgx":
+		inner, err = stdlib.GetDefaultDriver().(driver.DriverContext).OpenConnector(cfg.DSN)
+	default:
 		inner = sqliteConnector{cfg.DSN}
 	}
 	if err != nil {
@@ -74,15 +80,25 @@ func newParticipant(ctx context.Context, c rm.Coordinator, cfg roleConfig, steps
 	if err != nil {
 		return nil, err
 	}
-	plain, at := sql.OpenDB(inner), sql.OpenDB(protected)
-	for _, pool := range []*sql.DB{plain, at} {
-		pool.SetMaxOpenConns(16)
+	p := &participant{at: sql.OpenDB(protected)}
+	p.at.SetMaxOpenConns(16)
+	if cfg.Driver != "sqlite" {
+		prepared, err := datasource.Wrap(ctx, coordinator, inner, datasource.Config{Driver: cfg.Driver, DSN: cfg.DSN, Mode: datasource.XA})
+		if err != nil {
+			return nil, err
+		}
+		p.xa = sql.OpenDB(prepared)
+		p.xa.SetMaxOpenConns(16)
 	}
+	if cfg.Driver == "pgx" { // the statements of the other modes are MySQL's and SQLite's
+		return qiaohttp.Middleware(answering(p.move), qiaohttp.Config{}), nil
+	}
+	plain := sql.OpenDB(inner)
+	plain.SetMaxOpenConns(16)
 	records, err := fence.New(plain, "")
 	if err != nil {
 		return nil, err
 	}
-	p := &participant{at: at}
 	if p.tcc, err = tcc.Register(ctx, coordinator, reservation("move-"+cfg.Name, records)); err != nil {
 		return nil, err
 	}
@@ -99,20 +115,25 @@ func (p *participant) move(ctx context.Context, m move) (struct{}, error) {
 	case modeCall:
 		return p.call.Call(ctx, m)
 	}
-	return struct{}{}, p.moveAT(ctx, m)
+	pool := p.at
+	if m.Mode == modeXA {
+		pool = p.xa
+	}
+	return struct{}{}, moveRows(ctx, pool, m)
 }
 
-// moveAT changes two tables in one local transaction, which AT takes back.
-func (p *participant) moveAT(ctx context.Context, m move) error {
-	tx, err := p.at.BeginTx(ctx, nil)
+// moveRows changes two tables in one local transaction, which AT takes back, and
+// XA keeps prepared.
+func moveRows(ctx context.Context, pool *sql.DB, m move) error {
+	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	if _, err := tx.ExecContext(ctx, "UPDATE account SET balance = balance + ? WHERE id = ?", m.Amount, m.Account); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("UPDATE account SET balance = balance + %d WHERE id = %d", m.Amount, m.Account)); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO ledger (transfer, account, amount) VALUES (?, ?, ?)", m.Transfer, m.Account, m.Amount); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO ledger (transfer, account, amount) VALUES (%d, %d, %d)", m.Transfer, m.Account, m.Amount)); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -13,7 +13,7 @@ import (
 
 // The times of the simulated coordinators are short, so that a run sees many
 // time-outs and retries.
-var machine = txn.Machine{AnswerMillis: 4_000, RetryMillis: 200, RetryMaxMillis: 2_000}
+var machine = txn.Machine{AnswerMillis: 4_000, RetryMillis: 200, RetryMaxMillis: 2_000, NotFoundGraceMillis: notFoundGrace.Milliseconds()}
 
 const (
 	answerTimeout = 2 * time.Second

@@ -8,7 +8,7 @@ import (
 // plan is what kind of world a seed makes. Each seed draws its own mix, so that
 // some worlds have one fault in plenty and others none.
 type plan struct {
-	Nodes, Databases, Actions, Compensables int
+	Nodes, Databases, Actions, Compensables, XADatabases int
 	// Rows of each database; few rows make many lock conflicts.
 	Rows, Transactions int
 	// Faults last this long.
@@ -77,5 +77,6 @@ func newPlan(rng *rand.Rand) plan {
 		NearStore:        rng.IntN(2) == 0,
 		Compensables:     rng.IntN(3),
 		Parallel:         rng.IntN(3) == 0,
+		XADatabases:      rng.IntN(3),
 	}
 }

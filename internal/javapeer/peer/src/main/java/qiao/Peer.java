@@ -33,6 +33,7 @@ import org.apache.seata.integration.tx.api.interceptor.handler.ProxyInvocationHa
 import org.apache.seata.rm.DefaultResourceManager;
 import org.apache.seata.rm.RMClient;
 import org.apache.seata.rm.datasource.DataSourceProxy;
+import org.apache.seata.rm.datasource.xa.DataSourceProxyXA;
 import org.apache.seata.rm.fence.SpringFenceHandler;
 import org.apache.seata.rm.tcc.TCCResource;
 import org.apache.seata.rm.tcc.api.BusinessActionContext;
@@ -118,7 +119,12 @@ public final class Peer {
                 a.put("status", tm.globalReport(xid, GlobalStatus.valueOf(c.getString("status"))).name());
                 break;
             case "datasource":
-                proxies.put(c.getString("name"), new DataSourceProxy(database(c.getString("url"))));
+                proxies.put(c.getString("name"), c.getBooleanValue("xa")
+                        ? new DataSourceProxyXA(database(c.getString("url")))
+                        : new DataSourceProxy(database(c.getString("url"))));
+                break;
+            case "finish":
+                a.put("status", finish(c, xid));
                 break;
             case "sql":
                 sql(c, xid);
@@ -196,6 +202,17 @@ public final class Peer {
         String resource = ((DataSourceProxy) proxies.get(c.getString("datasource"))).getResourceId();
         return DefaultResourceManager.get()
                 .branchRollback(BranchType.AT, xid, c.getLongValue("branch"), resource, null)
+                .name();
+    }
+
+    /** Has the resource manager end one XA branch of any process, as a coordinator would. */
+    private String finish(JSONObject c, String xid) throws Exception {
+        String resource = ((DataSourceProxyXA) proxies.get(c.getString("datasource"))).getResourceId();
+        long branch = c.getLongValue("branch");
+        DefaultResourceManager rm = DefaultResourceManager.get();
+        return (c.getBooleanValue("commit")
+                        ? rm.branchCommit(BranchType.XA, xid, branch, resource, null)
+                        : rm.branchRollback(BranchType.XA, xid, branch, resource, null))
                 .name();
     }
 
