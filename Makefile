@@ -19,7 +19,7 @@ help: ## list the verbs
 build: ## build bin/qiao
 	go build -trimpath -o bin/qiao ./cmd/qiao
 
-demo: build ## thousands of orders over three services, with crashes; ends with "consistent: yes"
+demo: build ## thousands of orders over four services, with crashes; ends with "consistent: yes"
 	bin/qiao demo $(DEMO)
 
 test: ## everything that must hold before a commit, with the race detector; installs what it needs where it may

@@ -84,9 +84,11 @@ func Rooms() []Room {
 		{"internal/javatc", false, "the SDK from end to end on an unmodified Java coordinator and on ours, for tests", nil},
 		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},
 		{"internal/tidy", false, "the tree's own test", nil},
+		{"internal/child", false, "a program as a process: start, await, kill, end", nil},
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
-			[]string{"samples/shop", "internal/promtext"}},
-		{"samples/shop", false, "the first example: an order over three services", []string{"client", "client/http", "datasource"}},
+			[]string{"samples/shop/service", "internal/child", "internal/promtext"}},
+		{"samples/shop/service", false, "the shop in Go: order, stock, account and points, over HTTP, in each mode",
+			[]string{"client", "client/http", "datasource", "rm/tcc/fence"}},
 		{"cmd/qiao", false, "wiring only: a file for each subcommand", []string{"*"}},
 	}
 }
