@@ -1,0 +1,81 @@
+package play
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Programs are the commands that run what the shop consists of; arguments follow.
+type Programs struct {
+	// Root is the directory of the tree, which has the tables' scripts.
+	Root string
+	// Coordinator runs `qiao` as a child.
+	Coordinator []string
+	// Go and Java run a service.
+	Go, Java []string
+}
+
+// Build compiles what a shop needs into dir. The Go tools are required, and for
+// Java a JDK and Maven.
+func Build(ctx context.Context, dir string, java bool) (Programs, error) {
+	root, err := findRoot(ctx)
+	if err != nil {
+		return Programs{}, err
+	}
+	p := Programs{Root: root}
+	for program, command := range map[string]*[]string{"./cmd/qiao": &p.Coordinator, "./samples/shop": &p.Go} {
+		binary := filepath.Join(dir, filepath.Base(program))
+		if err := run(ctx, root, "go", "build", "-o", binary, program); err != nil {
+			return p, err
+		}
+		*command = []string{binary}
+	}
+	p.Coordinator = append(p.Coordinator, "child", "server")
+	p.Go = append(p.Go, "service")
+	if java {
+		p.Java, err = buildJava(ctx, filepath.Join(root, "samples", "shop", "java"))
+	}
+	return p, err
+}
+
+// findRoot returns the directory of this module's go.mod.
+func findRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", "-m", "github.com/qiao-tx/qiao").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the source tree: run this inside it, with the Go tools on the PATH: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// buildJava has Maven compile the services and fetch their libraries.
+func buildJava(ctx context.Context, dir string) ([]string, error) {
+	for _, tool := range []string{"java", "javac", "mvn"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, fmt.Errorf("services in Java need a JDK (17 or later) and Maven: %w (apt-get install openjdk-17-jdk-headless maven)", err)
+		}
+	}
+	list := filepath.Join(dir, "target", "classpath")
+	if err := run(ctx, dir, "mvn", "-q", "-B", "compile", "dependency:build-classpath", "-Dmdep.outputFile="+list); err != nil {
+		return nil, err
+	}
+	libraries, err := os.ReadFile(list)
+	if err != nil {
+		return nil, err
+	}
+	classpath := filepath.Join(dir, "target", "classes") + ":" + string(libraries)
+	return []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classpath, "shop.Main"}, nil
+}
+
+func run(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), errors.Join(err, ctx.Err()), out)
+	}
+	return nil
+}
