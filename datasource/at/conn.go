@@ -33,7 +33,7 @@ func (c *conn) Begin() (driver.Tx, error) {
 // BeginTx begins a local transaction, bound to the global transaction that ctx
 // carries.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	tx, err := c.begin(ctx, xid.FromContext(ctx), opts)
+	tx, err := c.begin(ctx, protecting(ctx), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -122,11 +122,20 @@ func (c *conn) judge(ctx context.Context, query string) (string, error) {
 	return c.global(ctx)
 }
 
+// protecting is the global transaction whose rollback AT makes good in the work
+// of ctx. What a TCC try writes is given back by its cancel, and only once.
+func protecting(ctx context.Context) string {
+	if xid.BranchType(ctx) == xid.TypeTCC {
+		return ""
+	}
+	return xid.FromContext(ctx)
+}
+
 // global tells which global transaction work with ctx belongs to. A statement
 // without a context inside a bound local transaction belongs to that one:
 // tx.Exec means the transaction it is called on.
 func (c *conn) global(ctx context.Context) (string, error) {
-	x := xid.FromContext(ctx)
+	x := protecting(ctx)
 	switch {
 	case c.tx == nil || c.tx.xid == x:
 		return x, nil

@@ -48,6 +48,8 @@ func Rooms() []Room {
 			[]string{"server/coordinator", "server/peers", "protocol/rpc/grpc"}},
 		{"server/sim", false, "a seeded world around the production coordinator; the invariant checker",
 			[]string{"server/coordinator", "storage/memory"}},
+		{"server/servertest", false, "a coordinator inside a test's process, as net/http/httptest is a web server",
+			[]string{"server/gateway", "storage/memory"}},
 		{"server/config", false, "the server's configuration: parse, validate, defaults", nil},
 
 		{"tm", false, "Run, Begin, Commit, Rollback, Status; propagation", []string{"protocol"}},
@@ -68,7 +70,9 @@ func Rooms() []Room {
 		{"client", false, "connects, joins tm and rm to the wire, hands them out",
 			[]string{"tm", "rm", "protocol/rpc", "client/naming"}},
 		{"client/naming", false, "finding coordinators: static list", nil},
-		{"client/http", false, "carries the XID over net/http", []string{"protocol/xid"}},
+		{"client/carry", false, "what a call carries of its transaction; how what was received is treated", []string{"protocol/xid"}},
+		{"client/grpc", false, "carries the transaction over gRPC, unary and streams", []string{"client/carry"}},
+		{"client/http", false, "carries the transaction over net/http", []string{"client/carry"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},

@@ -25,8 +25,9 @@ type Action[T any] struct {
 	// cancel each other's tries. Required.
 	Name string
 	// Try reserves. Its context carries the global transaction, so that calls to
-	// other services join it, and the branch (see BranchFrom). An error leaves
-	// the branch registered: when the transaction rolls back, Cancel is called
+	// other services join it, and the branch (see BranchFrom). AT does not protect
+	// what it writes, here or in those services: Cancel gives it back. An error
+	// leaves the branch registered: when the transaction rolls back, Cancel is called
 	// for it as well, since a try may fail half done.
 	Try func(ctx context.Context, arg T) error
 	// Confirm makes the reservation final. It is called when the transaction
@@ -85,7 +86,8 @@ func (h *Handle[T]) Try(ctx context.Context, arg T) error {
 	if err != nil {
 		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, err)
 	}
-	if err := h.action.Try(withBranch(ctx, branch), arg); err != nil {
+	inTry := withBranch(xid.WithBranchType(ctx, xid.TypeTCC), branch)
+	if err := h.action.Try(inTry, arg); err != nil {
 		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, err)
 	}
 	return nil

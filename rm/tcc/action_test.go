@@ -55,6 +55,9 @@ func TestTheArgumentReachesConfirmAndCancel(t *testing.T) {
 		return func(ctx context.Context, arg reservation) error {
 			called = append(called, name)
 			assert.Equal(t, want, arg)
+			if name == "try" { // what it writes and calls is undone by the cancel, not by AT
+				assert.Equal(t, xid.TypeTCC, xid.BranchType(ctx))
+			}
 			b, ok := tcc.BranchFrom(ctx)
 			assert.True(t, ok)
 			assert.Equal(t, reg.branch(len(reg.branches)-1), b)
