@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/qiao-tx/qiao/samples/shop/overgrpc"
 	"github.com/qiao-tx/qiao/samples/shop/service"
 )
 
@@ -58,6 +59,8 @@ func transportOf(rpc string) (service.Transport, error) {
 	switch rpc {
 	case "http":
 		return service.HTTP{}, nil
+	case "grpc":
+		return overgrpc.Transport{}, nil
 	}
-	return nil, fmt.Errorf("no --rpc %q here: want http", rpc)
+	return nil, fmt.Errorf("no --rpc %q here: want http or grpc", rpc)
 }

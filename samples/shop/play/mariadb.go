@@ -18,6 +18,9 @@ import (
 // errNoServer: the machine has no MariaDB.
 var errNoServer = errors.New("services in Java need a MySQL or MariaDB server: name one with --mysql 'user:password@tcp(host:port)/', or install one (apt-get install mariadb-server)")
 
+// mariaDBData is the directory of the server's data.
+const mariaDBData = "mariadb"
+
 // startMariaDB starts a server of its own, with its files in dir, and returns
 // the DSN of a user who may create databases.
 func startMariaDB(ctx context.Context, dir string) (server *child.Process, dsn string, err error) {
@@ -26,7 +29,7 @@ func startMariaDB(ctx context.Context, dir string) (server *child.Process, dsn s
 	if err := errors.Join(errDaemon, errInstall); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", errNoServer, err)
 	}
-	options := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, "mariadb"), "--innodb-log-file-size=16M", "--tmpdir=" + dir}
+	options := []string{"--no-defaults", "--datadir=" + filepath.Join(dir, mariaDBData), "--innodb-log-file-size=16M", "--tmpdir=" + dir}
 	if os.Geteuid() == 0 {
 		options = append(options, "--user=root")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/qiao-tx/qiao/internal/child"
@@ -47,13 +48,7 @@ func Run(ctx context.Context, cfg Config) (report Report, err error) {
 	if err != nil {
 		return report, err
 	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%w\n(logs are kept in %s)", err, dir)
-			return
-		}
-		err = os.RemoveAll(dir)
-	}()
+	defer func() { err = tidyUp(dir, err) }()
 	if cfg.MySQL == "" && len(cfg.Java) > 0 {
 		var server *child.Process
 		server, cfg.MySQL, err = startMariaDB(ctx, dir)
@@ -79,6 +74,16 @@ func Run(ctx context.Context, cfg Config) (report Report, err error) {
 	}
 	defer func() { err = errors.Join(err, f.stop()) }()
 	return (&show{out: cfg.Out, watch: w, fleet: f, databases: d}).run(ctx, cfg)
+}
+
+// tidyUp removes the shop's files, but for the logs when there is something to
+// look up in them.
+func tidyUp(dir string, failure error) error {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if failure == nil || len(logs) == 0 {
+		return errors.Join(failure, err, os.RemoveAll(dir))
+	}
+	return errors.Join(fmt.Errorf("%w\n(logs are kept in %s)", failure, dir), err, os.RemoveAll(filepath.Join(dir, mariaDBData)))
 }
 
 func (s *show) run(ctx context.Context, cfg Config) (Report, error) {

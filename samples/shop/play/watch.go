@@ -53,6 +53,13 @@ func (w *watch) at(service string, do func()) {
 	}
 }
 
+// waits tells whether what at asked for has not happened yet.
+func (w *watch) waits() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.onAsk != nil
+}
+
 func (w *watch) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

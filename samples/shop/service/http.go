@@ -78,17 +78,13 @@ func publish[T any](mux *http.ServeMux, path string, do func(context.Context, T)
 }
 
 func answer(w http.ResponseWriter, err error) {
-	for _, refusal := range []error{ErrNoStock, ErrNoMoney} {
-		if errors.Is(err, refusal) {
-			http.Error(w, refusal.Error(), StatusRefused)
-			return
-		}
+	text, status := err.Error(), StatusFailed
+	if refusal := RefusalIn(err); refusal != nil {
+		text, status = refusal.Error(), StatusRefused
+	} else if unknown(err) {
+		status = StatusUnknown
 	}
-	if unknown(err) {
-		http.Error(w, err.Error(), StatusUnknown)
-		return
-	}
-	http.Error(w, err.Error(), StatusFailed)
+	http.Error(w, text, status)
 }
 
 // post is the other end of publish.

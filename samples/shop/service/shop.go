@@ -50,6 +50,16 @@ func Refusal(text string) error {
 	return nil
 }
 
+// RefusalIn returns the refusal that an error wraps, or nil.
+func RefusalIn(err error) error {
+	for _, refusal := range []error{ErrNoStock, ErrNoMoney} {
+		if errors.Is(err, refusal) {
+			return refusal
+		}
+	}
+	return nil
+}
+
 // Calls are what services ask of each other. Stock publishes Take, account Debit
 // and points Award; the order service calls all three.
 type Calls struct {

@@ -20,7 +20,8 @@ import shop.rpc.Taking;
 
 /** Calls over gRPC; Seata's own interceptors carry the global transaction. */
 public final class Grpc implements Transport {
-    private static final int PATIENCE_SECONDS = 30;
+    /** Bounds each call; an order has 5 s in all. A service that is just starting again is waited for. */
+    private static final int CALL_SECONDS = 3;
 
     @Override
     public void serve(String host, int port, Object own) throws Exception {
@@ -69,21 +70,21 @@ public final class Grpc implements Transport {
     @Override
     public Stock stock(String address) {
         StockGrpc.StockBlockingStub stub = StockGrpc.newBlockingStub(channel(address));
-        return (item, quantity) -> call(() -> stub.withDeadlineAfter(PATIENCE_SECONDS, TimeUnit.SECONDS)
+        return (item, quantity) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
                 .take(Taking.newBuilder().setItem(item).setQuantity(quantity).build()));
     }
 
     @Override
     public Account account(String address) {
         AccountGrpc.AccountBlockingStub stub = AccountGrpc.newBlockingStub(channel(address));
-        return (customer, amount) -> call(() -> stub.withDeadlineAfter(PATIENCE_SECONDS, TimeUnit.SECONDS)
+        return (customer, amount) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
                 .debit(Debiting.newBuilder().setCustomer(customer).setAmount(amount).build()));
     }
 
     @Override
     public Points points(String address) {
         PointsGrpc.PointsBlockingStub stub = PointsGrpc.newBlockingStub(channel(address));
-        return (customer, points) -> call(() -> stub.withDeadlineAfter(PATIENCE_SECONDS, TimeUnit.SECONDS)
+        return (customer, points) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
                 .award(Awarding.newBuilder().setCustomer(customer).setPoints(points).build()));
     }
 
