@@ -72,6 +72,8 @@ func Rooms() []Room {
 		{"client/naming", false, "finding coordinators: static list", nil},
 		{"client/carry", false, "what a call carries of its transaction; how what was received is treated", []string{"protocol/xid"}},
 		{"client/grpc", false, "carries the transaction over gRPC, unary and streams", []string{"client/carry"}},
+		{"client/dubbo", false, "carries the XID over dubbo-go, and TCC actions called through it; a module of its own",
+			[]string{"client/carry", "rm/tcc"}},
 		{"client/http", false, "carries the transaction over net/http", []string{"client/carry"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",

@@ -86,6 +86,26 @@ func (h *Handle[T]) Try(ctx context.Context, arg T) error {
 	if err != nil {
 		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, err)
 	}
+	return h.try(ctx, branch, arg)
+}
+
+// TryIn runs the action's Try in a branch of the transaction that ctx carries,
+// which the caller in another process has registered under the action's name.
+// (Java Seata's consumers of TCC services do that up to version 1.8; from 2.0 on
+// the provider registers the branch, as Try does.) Errors are ErrNoTransaction and
+// the action's own, wrapped.
+func (h *Handle[T]) TryIn(ctx context.Context, branchID int64, arg T) error {
+	branch := rm.Branch{XID: xid.FromContext(ctx), ID: branchID, Type: protocol.TypeTCC, ResourceID: h.action.Name}
+	if branch.XID == "" {
+		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, ErrNoTransaction)
+	}
+	return h.try(ctx, branch, arg)
+}
+
+// Name returns the action's name.
+func (h *Handle[T]) Name() string { return h.action.Name }
+
+func (h *Handle[T]) try(ctx context.Context, branch rm.Branch, arg T) error {
 	inTry := withBranch(xid.WithBranchType(ctx, xid.TypeTCC), branch)
 	if err := h.action.Try(inTry, arg); err != nil {
 		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, err)
