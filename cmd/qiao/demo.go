@@ -46,27 +46,17 @@ At the end it compares every answer, account and shelf. The last line is
 
 // newShopCommand runs one of the demo's services.
 func newShopCommand() *cobra.Command {
-	var cfg service.Config
-	cmd := &cobra.Command{
-		Use:    shopCommand,
-		Short:  "Run a service of samples/shop",
-		Hidden: true,
-		Args:   noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := service.Run(cmd.Context(), cfg, service.HTTP{})
-			if errors.Is(err, service.ErrNoService) {
+	return &cobra.Command{
+		Use:                shopCommand,
+		Short:              "Run a service of samples/shop",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := service.Main(cmd.Context(), args, nil, map[string]service.Transport{"http": service.HTTP{}})
+			if errors.Is(err, service.ErrUsage) {
 				return usageError{err}
 			}
 			return err
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&cfg.Name, "service", "", "order, stock, account or points")
-	flags.StringVar(&cfg.Coordinator, "coordinator", "127.0.0.1:8091", "the coordinator's `host:port`")
-	flags.StringVar(&cfg.Listen, "listen", "", "the service's `host:port`")
-	flags.StringVar(&cfg.DSN, "dsn", "", "the service's database")
-	flags.StringVar(&cfg.Peers.Stock, "stock", "", "the stock service's `host:port`")
-	flags.StringVar(&cfg.Peers.Account, "account", "", "the account service's `host:port`")
-	flags.StringVar(&cfg.Peers.Points, "points", "", "the points service's `host:port`")
-	return cmd
 }

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/qiao-tx/qiao/internal/child"
 	"github.com/qiao-tx/qiao/samples/shop/play"
 	"github.com/qiao-tx/qiao/samples/shop/service"
 )
@@ -36,7 +38,7 @@ func main() {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "shop: %v\n", err)
-	if errors.As(err, new(usageError)) || errors.Is(err, play.ErrUsage) {
+	if errors.As(err, new(usageError)) || errors.Is(err, play.ErrUsage) || errors.Is(err, service.ErrUsage) {
 		os.Exit(exitUsage)
 	}
 	os.Exit(exitFailed)
@@ -58,11 +60,15 @@ At the end it checks the books. The last line is "consistent: yes"; or what
 differs, "consistent: no" and exit code 1.
 
 It needs the Go tools. Services in Java (Seata's own client, unmodified) need a JDK
-and Maven, and a MySQL or MariaDB server, which is started if it is installed.
+and Maven, and a MySQL or MariaDB server, which is started if it is installed. With
+Java over dubbo or triple everything runs in a network namespace of its own, since
+Dubbo in Java does not listen on loopback addresses: this takes Linux, and root or
+user namespaces.
 
 Exit codes: 0 consistent, 1 failed or inconsistent, 2 the command line is wrong.`,
 		Example: `  go run ./samples/shop
   go run ./samples/shop --rpc http --mode tcc --java stock,account
+  go run ./samples/shop --rpc triple --java stock,points
   go run ./samples/shop --rpc grpc --java order --json | jq .orders[0].transaction
   make shop SHOP='--java all'`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -75,7 +81,7 @@ Exit codes: 0 consistent, 1 failed or inconsistent, 2 the command line is wrong.
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Java = named(java)
-			return perform(cmd.Context(), cfg, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return perform(cmd, cfg, asJSON)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{fmt.Errorf("%w (see --help)", err)} })
@@ -98,8 +104,19 @@ func named(java []string) []string {
 	return java
 }
 
-// perform runs the story and prints it.
-func perform(ctx context.Context, cfg play.Config, asJSON bool, out, notes io.Writer) (err error) {
+// programsVariable hands what was built over to this program in a network
+// namespace, in which nothing can be downloaded.
+const programsVariable = "QIAO_SHOP_PROGRAMS"
+
+// perform builds the programs and runs the story with them.
+func perform(cmd *cobra.Command, cfg play.Config, asJSON bool) (err error) {
+	if built := os.Getenv(programsVariable); built != "" {
+		if err := json.Unmarshal([]byte(built), &cfg.Programs); err != nil {
+			return fmt.Errorf("%s: %w", programsVariable, err)
+		}
+		cfg.Host = child.IsolatedAddress
+		return show(cmd.Context(), cfg, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
 	if err := cfg.Check(); err != nil {
 		return err
 	}
@@ -108,13 +125,43 @@ func perform(ctx context.Context, cfg play.Config, asJSON bool, out, notes io.Wr
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
+	fmt.Fprintln(cmd.ErrOrStderr(), "building the programs")
+	if cfg.Programs, err = play.Build(cmd.Context(), bin, cfg); err != nil {
+		return err
+	}
+	if cfg.NeedsIsolation() {
+		return isolate(cmd, cfg)
+	}
+	return show(cmd.Context(), cfg, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+}
+
+// isolate runs this program once more with the same command line, in a network
+// namespace.
+func isolate(cmd *cobra.Command, cfg play.Config) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	built, err := json.Marshal(cfg.Programs)
+	if err != nil {
+		return err
+	}
+	again := exec.CommandContext(cmd.Context(), self, os.Args[1:]...)
+	again.Env = append(os.Environ(), programsVariable+"="+string(built))
+	again.Stdout, again.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	again.Cancel = func() error { return again.Process.Signal(os.Interrupt) }
+	err = child.Isolated(again)
+	if errors.Is(err, child.ErrNotIsolated) {
+		return fmt.Errorf("--java over %s: %w", cfg.RPC, err)
+	}
+	return err
+}
+
+// show runs the story and prints it.
+func show(ctx context.Context, cfg play.Config, asJSON bool, out, notes io.Writer) error {
 	cfg.Out = out
 	if asJSON {
 		cfg.Out = notes
-	}
-	fmt.Fprintln(notes, "building the programs")
-	if cfg.Programs, err = play.Build(ctx, bin, len(cfg.Java) > 0); err != nil {
-		return err
 	}
 	report, err := play.Run(ctx, cfg)
 	if asJSON && (err == nil || errors.Is(err, play.ErrInconsistent)) {

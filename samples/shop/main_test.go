@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/samples/shop/play"
+	"github.com/qiao-tx/qiao/samples/shop/service"
 )
 
 func TestCommandLinesThatAreWrong(t *testing.T) {
@@ -31,7 +32,7 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		cmd.SetArgs(strings.Fields(args))
 		err := cmd.ExecuteContext(t.Context())
 		assert.ErrorContains(t, err, want)
-		assert.True(t, errors.As(err, new(usageError)) || errors.Is(err, play.ErrUsage), "%s: exit code 2", args)
+		assert.True(t, errors.As(err, new(usageError)) || errors.Is(err, play.ErrUsage) || errors.Is(err, service.ErrUsage), "%s: exit code 2", args)
 	}
 }
 

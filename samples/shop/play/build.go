@@ -16,28 +16,29 @@ type Programs struct {
 	Root string
 	// Coordinator runs `qiao` as a child.
 	Coordinator []string
-	// Go and Java run a service.
-	Go, Java []string
+	// Go, GoOverDubbo and Java run a service.
+	Go, GoOverDubbo, Java []string
 }
 
-// Build compiles what a shop needs into dir. The Go tools are required, and for
+// Build compiles into dir what the shop needs. The Go tools are required, and for
 // Java a JDK and Maven.
-func Build(ctx context.Context, dir string, java bool) (Programs, error) {
+func Build(ctx context.Context, dir string, cfg Config) (Programs, error) {
 	root, err := findRoot(ctx)
 	if err != nil {
 		return Programs{}, err
 	}
 	p := Programs{Root: root}
-	for program, command := range map[string]*[]string{"./cmd/qiao": &p.Coordinator, "./samples/shop": &p.Go} {
-		binary := filepath.Join(dir, filepath.Base(program))
-		if err := run(ctx, root, "go", "build", "-o", binary, program); err != nil {
-			return p, err
-		}
-		*command = []string{binary}
+	build := func(module, program string) string {
+		binary := filepath.Join(dir, filepath.Base(filepath.Join(module, program)))
+		err = errors.Join(err, run(ctx, filepath.Join(root, module), "go", "build", "-o", binary, "./"+program))
+		return binary
 	}
-	p.Coordinator = append(p.Coordinator, "child", "server")
-	p.Go = append(p.Go, "service")
-	if java {
+	p.Coordinator = []string{build("", "cmd/qiao"), "child", "server"}
+	p.Go = []string{build("", "samples/shop"), "service"}
+	if cfg.overDubbo() {
+		p.GoOverDubbo = []string{build("samples/shop/overdubbo", "")}
+	}
+	if len(cfg.Java) > 0 && err == nil {
 		p.Java, err = buildJava(ctx, filepath.Join(root, "samples", "shop", "java"))
 	}
 	return p, err

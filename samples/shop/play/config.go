@@ -10,7 +10,7 @@ import (
 )
 
 // RPCs are what may carry the calls between the services.
-var RPCs = []string{"http", "grpc"}
+var RPCs = []string{"http", "grpc", "dubbo", "triple"}
 
 // Config says which shop is wanted.
 type Config struct {
@@ -26,6 +26,8 @@ type Config struct {
 	MySQL string
 	// NoKill leaves out the orders during which a service is killed.
 	NoKill bool
+	// Host is where the services listen. Default 127.0.0.1.
+	Host string
 	// Programs are what Build made.
 	Programs Programs
 	// Out receives the story as it goes on.
@@ -48,8 +50,19 @@ func (c Config) Check() error {
 			return fmt.Errorf("%w: --java: %s is there twice", ErrUsage, name)
 		}
 	}
+	if c.NeedsIsolation() && c.MySQL != "" && c.Host == "" {
+		return fmt.Errorf("%w: --mysql: a shop with Java over %s runs in a network of its own, from which that server cannot be reached: leave the flag out", ErrUsage, c.RPC)
+	}
 	return nil
 }
+
+// overDubbo: the services in Go are those of samples/shop/overdubbo.
+func (c Config) overDubbo() bool { return c.RPC == "dubbo" || c.RPC == "triple" }
+
+// NeedsIsolation tells whether the shop runs only in a network namespace, with
+// Host a child.IsolatedAddress: Dubbo in Java refuses to listen on a loopback
+// address, and on any other one it would be open to the neighbourhood.
+func (c Config) NeedsIsolation() bool { return c.overDubbo() && len(c.Java) > 0 }
 
 func (c Config) language(name string) string {
 	if slices.Contains(c.Java, name) {

@@ -1,6 +1,7 @@
 package play
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"github.com/qiao-tx/qiao/internal/wiretap"
 	"github.com/qiao-tx/qiao/samples/shop/service"
 )
+
+const loopback = "127.0.0.1"
 
 // fleet is the coordinator and the services. Each service reaches the
 // coordinator through a proxy of its own, where a watch sees what they say.
@@ -31,8 +34,11 @@ func startFleet(ctx context.Context, cfg Config, dir string, d *databases, w *wa
 		}
 	}()
 	at := map[string]string{} // addresses
-	for _, name := range append([]string{"coordinator"}, service.Names...) {
-		if at[name], err = child.FreeAddress("127.0.0.1"); err != nil {
+	if at["coordinator"], err = child.FreeAddress(loopback); err != nil {
+		return f, err
+	}
+	for _, name := range service.Names {
+		if at[name], err = child.FreeAddress(cmp.Or(cfg.Host, loopback)); err != nil {
 			return f, err
 		}
 	}
@@ -49,6 +55,9 @@ func startFleet(ctx context.Context, cfg Config, dir string, d *databases, w *wa
 	}
 	for _, name := range service.Names {
 		program, dsn := cfg.Programs.Go, d.forGo[name]
+		if cfg.overDubbo() {
+			program = cfg.Programs.GoOverDubbo
+		}
 		if cfg.language(name) == "java" {
 			program, dsn = cfg.Programs.Java, d.forJava[name]
 		}
@@ -79,7 +88,7 @@ func (f *fleet) startProxies(ctx context.Context, coordinator string, w *watch) 
 	f.hangUp = func() { cancel(); running.Wait() }
 	addresses = map[string]string{}
 	for _, name := range service.Names {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := net.Listen("tcp", loopback+":0")
 		if err != nil {
 			return nil, err
 		}

@@ -36,7 +36,7 @@ func startMariaDB(ctx context.Context, dir string) (server *child.Process, dsn s
 	if err := run(ctx, dir, install, append(options, "--skip-test-db", "--auth-root-authentication-method=socket")...); err != nil {
 		return nil, "", err
 	}
-	address, err := child.FreeAddress("127.0.0.1")
+	address, err := child.FreeAddress(loopback)
 	if err != nil {
 		return nil, "", err
 	}
@@ -50,7 +50,7 @@ func startMariaDB(ctx context.Context, dir string) (server *child.Process, dsn s
 	server = &child.Process{
 		Name: "mariadb", Address: address, Log: filepath.Join(dir, "mariadb.log"), Signal: syscall.SIGTERM,
 		Command: append(append([]string{daemon}, options...), "--init-file="+users, "--skip-name-resolve",
-			"--bind-address=127.0.0.1", "--port="+address[len("127.0.0.1:"):],
+			"--bind-address="+loopback, "--port="+address[len(loopback)+1:],
 			"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 			"--innodb-flush-method=nosync"), // a shop for minutes survives the machine no longer than that
 	}

@@ -37,7 +37,7 @@ func (m mix) String() string {
 // A Java service is called by Go, and calls Go, over everything and in every mode.
 func TestGoAndJavaInOneTransaction(t *testing.T) {
 	testenv.NeedJava(t)
-	programs, err := play.Build(t.Context(), t.TempDir(), true)
+	programs, err := play.Build(t.Context(), t.TempDir(), play.Config{Java: service.Names})
 	require.NoError(t, err)
 	for _, m := range []mix{
 		{"http", service.AT, "stock", true}, {"http", service.AT, "order", false},
@@ -53,11 +53,13 @@ func TestGoAndJavaInOneTransaction(t *testing.T) {
 
 // Go alone needs no server.
 func TestGoAlone(t *testing.T) {
-	programs, err := play.Build(t.Context(), t.TempDir(), false)
+	programs, err := play.Build(t.Context(), t.TempDir(), play.Config{RPC: "dubbo"})
 	require.NoError(t, err)
 	for _, m := range []mix{
 		{"http", service.AT, "", true}, {"http", service.TCC, "", true},
 		{"grpc", service.AT, "", false}, {"grpc", service.TCC, "", true},
+		{"dubbo", service.AT, "", true}, {"dubbo", service.TCC, "", false},
+		{"triple", service.AT, "", false}, {"triple", service.TCC, "", true},
 	} {
 		t.Run(m.String(), func(t *testing.T) { m.run(t, programs, "") })
 	}

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -29,9 +28,6 @@ type Config struct {
 	Peers Addresses
 }
 
-// ErrNoService: Config.Name is none of the services.
-var ErrNoService = errors.New("there is no service")
-
 // shutdownTimeout bounds the wait for requests and orders under way.
 const shutdownTimeout = 10 * time.Second
 
@@ -39,7 +35,7 @@ const shutdownTimeout = 10 * time.Second
 // ends. Only the order service calls others; customers reach it over HTTP.
 func Run(ctx context.Context, cfg Config, transport Transport) error {
 	if _, ok := Tables()[cfg.Name]; !ok {
-		return fmt.Errorf("%w %q: want one of %v", ErrNoService, cfg.Name, Names)
+		return fmt.Errorf("%w: there is no service %q: want one of %v", ErrUsage, cfg.Name, Names)
 	}
 	c, err := client.Open(ctx, client.Config{
 		Addresses:     []string{cfg.Coordinator},

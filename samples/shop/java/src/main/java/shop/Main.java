@@ -33,6 +33,8 @@ public final class Main {
         this.transport = switch (flags.get("rpc")) {
             case "http" -> new Http();
             case "grpc" -> new Grpc();
+            case "dubbo" -> new Dubbo("dubbo");
+            case "triple" -> new Dubbo("tri");
             default -> throw new IllegalArgumentException("no --rpc " + flags.get("rpc"));
         };
     }
