@@ -95,6 +95,14 @@ func Rooms() []Room {
 			[]string{"samples/shop/service", "internal/child", "internal/promtext"}},
 		{"samples/shop/service", false, "the shop in Go: order, stock, account and points, over HTTP, in each mode",
 			[]string{"client", "client/http", "datasource", "rm/tcc/fence"}},
+		{"samples/shop/overgrpc", false, "the calls of the shop over gRPC",
+			[]string{"samples/shop/service", "samples/shop/overgrpc/shoppb", "client/grpc"}},
+		{"samples/shop/overgrpc/shoppb", false, "generated: messages and stubs of the shop's calls over gRPC", nil},
+		{"samples/shop/overdubbo", false, "a service of the shop over Dubbo or Triple; a module of its own",
+			[]string{"samples/shop/service", "client/dubbo"}},
+		{"samples/shop/play", false, "runs a whole shop, shows the path of each transaction, checks the books",
+			[]string{"samples/shop/service", "internal/child", "internal/promtext", "internal/wiretap"}},
+		{"samples/shop", false, "the shop's command line", []string{"samples/shop/play", "samples/shop/overgrpc"}},
 		{"cmd/qiao", false, "wiring only: a file for each subcommand", []string{"*"}},
 	}
 }

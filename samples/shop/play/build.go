@@ -39,7 +39,7 @@ func Build(ctx context.Context, dir string, cfg Config) (Programs, error) {
 		p.GoOverDubbo = []string{build("samples/shop/overdubbo", "")}
 	}
 	if len(cfg.Java) > 0 && err == nil {
-		p.Java, err = buildJava(ctx, filepath.Join(root, "samples", "shop", "java"))
+		p.Java, err = buildJava(ctx, root)
 	}
 	return p, err
 }
@@ -54,21 +54,22 @@ func findRoot(ctx context.Context) (string, error) {
 }
 
 // buildJava has Maven compile the services and fetch their libraries.
-func buildJava(ctx context.Context, dir string) ([]string, error) {
+func buildJava(ctx context.Context, root string) ([]string, error) {
 	for _, tool := range []string{"java", "javac", "mvn"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, fmt.Errorf("services in Java need a JDK (17 or later) and Maven: %w (apt-get install openjdk-17-jdk-headless maven)", err)
 		}
 	}
-	list := filepath.Join(dir, "target", "classpath")
-	if err := run(ctx, dir, "mvn", "-q", "-B", "compile", "dependency:build-classpath", "-Dmdep.outputFile="+list); err != nil {
+	built := filepath.Join(root, ".cache", "samples-shop-java") // as the pom.xml says
+	list := filepath.Join(built, "classpath")
+	if err := run(ctx, filepath.Join(root, "samples", "shop", "java"), "mvn", "-q", "-B", "compile", "dependency:build-classpath", "-Dmdep.outputFile="+list); err != nil {
 		return nil, err
 	}
 	libraries, err := os.ReadFile(list)
 	if err != nil {
 		return nil, err
 	}
-	classpath := filepath.Join(dir, "target", "classes") + ":" + string(libraries)
+	classpath := filepath.Join(built, "classes") + ":" + string(libraries)
 	return []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classpath, "shop.Main"}, nil
 }
 

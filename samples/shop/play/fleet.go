@@ -69,16 +69,27 @@ func startFleet(ctx context.Context, cfg Config, dir string, d *databases, w *wa
 				"--stock", at["stock"], "--account", at["account"], "--points", at["points"],
 			}),
 		}
-		if err := f.services[name].Launch(); err != nil { // a JVM takes its time: all start at once
-			return f, fmt.Errorf("start the %s service: %w", name, err)
+	}
+	if err := f.startTogether(ctx, "stock", "account", "points"); err != nil {
+		return f, err
+	}
+	// Last the one that calls them: Dubbo in Java is slow to try again what was not there.
+	return f, f.startTogether(ctx, "order")
+}
+
+// startTogether starts services at the same time: a JVM takes seconds.
+func (f *fleet) startTogether(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if err := f.services[name].Launch(); err != nil {
+			return fmt.Errorf("start the %s service: %w", name, err)
 		}
 	}
-	for _, s := range f.services {
-		if err := s.Await(ctx); err != nil {
-			return f, err
+	for _, name := range names {
+		if err := f.services[name].Await(ctx); err != nil {
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // startProxies opens a way to the coordinator for each service.

@@ -187,8 +187,14 @@ func (w *watch) decided(xid, asked string, status protocol.GlobalStatus, now tim
 }
 
 func (w *watch) ordered(o protocol.BranchOrder, now time.Time) {
-	if b, _ := w.branch(o.XID, o.BranchID, now); b != nil {
+	b, _ := w.branch(o.XID, o.BranchID, now)
+	switch {
+	case b == nil:
+	case b.early > 0:
+		b.early--
+	default:
 		b.Orders++
+		b.open++
 	}
 }
 
@@ -206,6 +212,12 @@ func (w *watch) ended(o protocol.BranchOutcome, now time.Time) {
 		b.PhaseTwo = o.Status.String()
 	}
 	b.TwoMillis = now.Sub(p.began).Milliseconds()
+	if b.open == 0 { // the answer is seen before its order, which has passed all the same
+		b.Orders++
+		b.early++
+		return
+	}
+	b.open--
 }
 
 // path finds a transaction. The messages of two services may be seen in another
