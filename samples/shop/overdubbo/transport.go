@@ -53,7 +53,7 @@ var (
 	}
 	overTriple = dialect{
 		constant.TriProtocol, protocol.WithTriple(),
-		// Without NONIDL dubbo-go's Triple client sends no arguments.
+		//lint:ignore SA1019 without it the Triple client of dubbo-go v3.3.2 sends no arguments
 		[]client.ReferenceOption{client.WithProtocolTriple(), client.WithIDL(constant.NONIDL)},
 	}
 )

@@ -4,11 +4,13 @@ package play_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,7 +23,30 @@ import (
 	"github.com/qiao-tx/qiao/samples/shop/service"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var binaries string // the directory of what is built
+
+func TestMain(m *testing.M) {
+	var err error
+	if binaries, err = os.MkdirTemp("", "qiao-shop-test-"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := os.RemoveAll(binaries); err != nil {
+			panic(err)
+		}
+		os.Exit(code)
+	}))
+}
+
+// The programs are built once for all tests; Java's only where there is a JDK.
+var (
+	goPrograms = sync.OnceValues(func() (play.Programs, error) {
+		return play.Build(context.Background(), binaries, play.Config{RPC: "dubbo"})
+	})
+	allPrograms = sync.OnceValues(func() (play.Programs, error) {
+		return play.Build(context.Background(), binaries, play.Config{RPC: "dubbo", Java: service.Names})
+	})
+)
 
 // mix is a shop of the matrix.
 type mix struct {
@@ -42,7 +67,7 @@ func (m mix) String() string {
 // A Java service is called by Go, and calls Go, over everything and in every mode.
 func TestGoAndJavaInOneTransaction(t *testing.T) {
 	testenv.NeedJava(t)
-	programs, err := play.Build(t.Context(), t.TempDir(), play.Config{Java: service.Names})
+	programs, err := allPrograms()
 	require.NoError(t, err)
 	for _, m := range []mix{
 		{"http", service.AT, "stock", true}, {"http", service.AT, "order", false},
@@ -74,7 +99,7 @@ func TestGoAndJavaOverDubbo(t *testing.T) {
 		return
 	}
 	testenv.NeedJava(t)
-	programs, err := play.Build(t.Context(), t.TempDir(), play.Config{RPC: "dubbo", Java: service.Names})
+	programs, err := allPrograms()
 	require.NoError(t, err)
 	built, err := json.Marshal(programs)
 	require.NoError(t, err)
@@ -92,7 +117,7 @@ func TestGoAndJavaOverDubbo(t *testing.T) {
 
 // Go alone needs no server.
 func TestGoAlone(t *testing.T) {
-	programs, err := play.Build(t.Context(), t.TempDir(), play.Config{RPC: "dubbo"})
+	programs, err := goPrograms()
 	require.NoError(t, err)
 	for _, m := range []mix{
 		{"http", service.AT, "", true}, {"http", service.TCC, "", true},
