@@ -68,14 +68,13 @@ func (s *show) audit(ctx context.Context, orders []Order) (Books, error) {
 	spent, taken := map[string]int64{}, map[string]int64{}
 	for _, o := range orders {
 		pending, stands := stand[fmt.Sprint(o.Number)]
-		outcome := o.Path.Outcome()
 		switch {
 		case stands && pending != 0:
 			b.differ("order %d is neither confirmed nor cancelled", o.Number)
 		case stands != (o.Answer == placed) && o.Answer != unknown:
 			b.differ("order %d: the customer was told %q; it stands: %t", o.Number, o.Answer, stands)
-		case stands != (outcome == Committed):
-			b.differ("order %d: its transaction is %s; it stands: %t", o.Number, outcome, stands)
+		case stands != (o.Outcome == Committed):
+			b.differ("order %d: its transaction is %s; it stands: %t", o.Number, o.Outcome, stands)
 		}
 		if stands {
 			b.Placed++

@@ -177,11 +177,11 @@ func (m mix) check(t *testing.T, o play.Order) {
 		assert.Positive(t, b.Orders, "%s: %s has no second phase", o.Tale, b.Service)
 	}
 	if o.Answer == "placed" {
-		assert.Equal(t, play.Committed, o.Path.Outcome(), o.Tale)
+		assert.Equal(t, play.Committed, o.Outcome, o.Tale)
 		assert.Len(t, services, len(service.Names), o.Tale)
 		return
 	}
-	assert.Equal(t, play.RolledBack, o.Path.Outcome(), o.Tale)
+	assert.Equal(t, play.RolledBack, o.Outcome, o.Tale)
 	assert.True(t, services["order"], o.Tale)
 	switch o.Answer {
 	case "refused: no money":

@@ -27,7 +27,7 @@ func printOrder(w io.Writer, o Order) {
 	if o.Reason != "" {
 		answer += ": " + o.Reason
 	}
-	fmt.Fprintf(w, "  %s asks for %s: %s; the customer reads: %s\n", o.Path.Began, o.Path.Asked, o.Path.Outcome(), answer)
+	fmt.Fprintf(w, "  %s asks for %s: %s; the customer reads: %s\n", o.Path.Began, o.Path.Asked, o.Outcome, answer)
 }
 
 // printBooks shows the final account and the verdict.

@@ -65,8 +65,9 @@ type Order struct {
 	Tale   string `json:"tale"`
 	Answer string `json:"answer"`
 	// Reason is why it failed.
-	Reason string `json:"reason,omitempty"`
-	Path   Path   `json:"transaction"`
+	Reason  string `json:"reason,omitempty"`
+	Outcome string `json:"outcome"` // of its transaction
+	Path    Path   `json:"transaction"`
 
 	order service.Order
 }
@@ -91,7 +92,7 @@ func (s *show) perform(ctx context.Context, sc scene) ([]Order, error) {
 		}
 		orders = append(orders, o)
 		if o.Answer == failed && sc.want == placed && sc.victim == "" && len(orders) < attempts {
-			fmt.Fprintf(s.out, "\norder %d  %s: %s, %s; a service is not connected again yet (%s)\n", o.Number, o.Tale, o.Answer, o.Path.Outcome(), o.Reason)
+			fmt.Fprintf(s.out, "\norder %d  %s: %s, %s; a service is not connected again yet (%s)\n", o.Number, o.Tale, o.Answer, o.Outcome, o.Reason)
 			if err := sleep(ctx, pause); err != nil {
 				return orders, err
 			}
@@ -141,6 +142,7 @@ func (s *show) place(ctx context.Context, sc scene) (Order, error) {
 		}
 	}
 	o.Path, err = s.settled(ctx, len(before))
+	o.Outcome = o.Path.Outcome()
 	return o, err
 }
 
