@@ -2,11 +2,13 @@ package dubbo_test
 
 import (
 	"context"
+	"fmt"
 	"net"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	_ "dubbo.apache.org/dubbo-go/v3/cluster/loadbalance/random"
 	"dubbo.apache.org/dubbo-go/v3/common"
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
+	"dubbo.apache.org/dubbo-go/v3/common/extension"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/accesslog"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/echo"
 	_ "dubbo.apache.org/dubbo-go/v3/filter/exec_limit"
@@ -30,14 +33,41 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/server"
 	"github.com/dubbogo/gost/log/logger"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/qiao-tx/qiao/client/dubbo"
 )
 
 func TestMain(m *testing.M) {
 	logger.SetLoggerLevel("fatal")
+	for _, p := range transports() { // dubbo-go makes it at its first use, without a lock
+		extension.GetProtocol(p.name)
+	}
 	dubbo.Register(dubbo.Config{})
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m, ofDubbo()...)
+}
+
+// ofDubbo are the goroutines that dubbo-go never ends, or only with the process:
+// servers, connections of both protocols, pools, timers. Any other is a leak.
+func ofDubbo() (ignored []goleak.Option) {
+	for _, function := range []string{
+		"dubbo.apache.org/dubbo-go/v3/filter/accesslog.(*Filter).processLogs",
+		"dubbo.apache.org/dubbo-go/v3/graceful_shutdown.Init.func1.1",
+		"dubbo.apache.org/dubbo-go/v3/server.(*Server).ServeContext",
+		"github.com/apache/dubbo-getty.(*client).reConnect",
+		"github.com/apache/dubbo-getty.(*server).runTCPEventLoop.func1",
+		"github.com/apache/dubbo-getty.(*session).handlePackage",
+		"github.com/dubbogo/gost/container/chan.(*UnboundedChan).run",
+		"github.com/dubbogo/gost/sync.(*taskPoolSimple).worker",
+		"github.com/dubbogo/gost/time.NewTimerWheel.func1",
+		"golang.org/x/net/http2.(*clientConnReadLoop).run",
+		"golang.org/x/net/http2.(*serverConn).readFrames",
+		"golang.org/x/net/http2.(*serverConn).serve",
+		"net/http.(*Server).Serve",
+	} {
+		ignored = append(ignored, goleak.IgnoreAnyFunction(function))
+	}
+	return ignored
 }
 
 // transport is one of the two protocols of dubbo-go.
@@ -127,9 +157,17 @@ func start(t *testing.T, srv *server.Server, address string) {
 	}
 }
 
+// iface names the interface that a test serves. dubbo-go keeps every interface it
+// has served until the process ends, and so a test that is run again needs another.
 func (p transport) iface(t *testing.T) string {
-	return "test." + strings.ReplaceAll(t.Name(), "/", ".")
+	number, _ := interfaces.LoadOrStore(t, served.Add(1))
+	return fmt.Sprintf("test.%s.%d", strings.ReplaceAll(t.Name(), "/", "."), number)
 }
+
+var (
+	interfaces sync.Map
+	served     atomic.Int64
+)
 
 // callTimeout bounds what should take no time at all.
 const callTimeout = 10 * time.Second

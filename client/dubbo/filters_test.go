@@ -78,9 +78,9 @@ func TestCallsDoNotSeeEachOther(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, p transport) {
 		echo := p.dial(t, p.serve(t, &Echo{}, nil))
 		var callers sync.WaitGroup
-		for i := range 48 {
+		for i := range 32 {
 			callers.Go(func() {
-				for j := range 20 {
+				for j := range 8 {
 					name := fmt.Sprintf("%d.%d", i, j)
 					ctx, want := t.Context(), name+":  "
 					if (i+j)%2 == 0 {

@@ -8,6 +8,7 @@ require (
 	github.com/dubbogo/gost v1.14.3
 	github.com/qiao-tx/qiao v0.0.0
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 	google.golang.org/protobuf v1.36.12
 	modernc.org/sqlite v1.61.1
 )

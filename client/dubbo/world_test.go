@@ -122,14 +122,15 @@ func TestAStreamThatIsCut(t *testing.T) {
 	coordinator := servertest.Start(t)
 	orders := newService(t, coordinator, "orders")
 	stock := newService(t, coordinator, "stock", stockDDL()...)
-	ended := make(chan struct{}, 1)
+	waiting, ended := make(chan struct{}), make(chan struct{})
 	conn := talker(t, &Talker{func(ctx context.Context, w string) (string, error) {
 		switch w {
 		case "fail":
 			return "", errStop
 		case "wait": // for the caller to go away
+			waiting <- struct{}{}
 			<-ctx.Done()
-			ended <- struct{}{}
+			close(ended)
 			return "", ctx.Err()
 		}
 		_, err := (&Stock{stock.db}).Take(ctx, "hat", 1)
@@ -173,9 +174,12 @@ func TestAStreamThatIsCut(t *testing.T) {
 			ctx, cancel := context.WithCancel(ctx)
 			s := twice(ctx)
 			require.NoError(t, s.Send(wrapperspb.String("wait")))
+			<-waiting
 			cancel()
+			// dubbo-go tells the provider when the stream is used again, not before.
+			err := s.Receive(new(word))
 			<-ended // the handler's context has ended too
-			return s.Receive(new(word))
+			return err
 		})
 		require.Error(t, err)
 		assert.Equal(t, 8, left())
