@@ -12,7 +12,7 @@
 // A package of a framework does this and no more:
 //
 //   - Calling: [From] the call's context. Outside a transaction the call is sent
-//     as it is. Otherwise delete what the message has under any key for which
+//     as it is, less what the framework forwards unasked. Otherwise delete what the message has under any key for which
 //     [IsKey] holds, in any letter case, so that nothing forwarded competes, then
 //     write [Call.XID] under xid.Key and [Call.BranchType] under
 //     xid.KeyBranchType. Everything else in the message stays.
@@ -24,6 +24,7 @@
 // The context that the handler gets is the call's own, so nothing is to be
 // restored afterwards, whichever goroutine serves the next call. A stream's
 // context is judged once, before its first message, and holds until it ends.
+// docs/propagation.md is the whole story.
 package carry
 
 import (

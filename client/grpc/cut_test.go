@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/qiao-tx/qiao/client/carry"
+	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/server/servertest"
 	"github.com/qiao-tx/qiao/tm"
 )
@@ -91,5 +92,14 @@ func TestAHandlerThatIsTooLate(t *testing.T) {
 	require.ErrorIs(t, err, assert.AnError)
 	close(release)
 	require.Error(t, <-late)
+	assert.Equal(t, 0, s.balance(t))
+}
+
+// An XID that is well formed but that no coordinator knows: the first branch is
+// refused, and its local transaction with it.
+func TestAnUnknownTransaction(t *testing.T) {
+	s := startGo(t, servertest.Start(t))
+	_, err := ask(xid.NewContext(t.Context(), xid.New("127.0.0.1:1", 42)), dial(t, s.target), add)
+	require.ErrorContains(t, err, "127.0.0.1:1:42")
 	assert.Equal(t, 0, s.balance(t))
 }

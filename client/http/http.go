@@ -21,7 +21,9 @@ import (
 
 // Transport is a RoundTripper that joins the services it calls to the global
 // transaction of the request's context. A request without one is passed on as
-// it is, and so is every other header and every response. The zero value uses
+// it is, and so is every other header and every response. A redirect that
+// http.Client follows takes the transaction along, to whichever host it names: set
+// CheckRedirect where that may be one that must not take part. The zero value uses
 // http.DefaultTransport.
 type Transport struct {
 	// Base sends the requests. Nil means http.DefaultTransport.

@@ -204,3 +204,36 @@ func TestForeignTransactions(t *testing.T) {
 		assert.Equal(t, want, status)
 	}
 }
+
+// A redirected request, which http.Client makes anew, is in the transaction too.
+func TestARedirectTakesTheTransactionAlong(t *testing.T) {
+	target := serve(t, qiaohttp.Config{})
+	moved := httptest.NewServer(nethttp.RedirectHandler(target, nethttp.StatusTemporaryRedirect))
+	t.Cleanup(moved.Close)
+	r, err := nethttp.NewRequestWithContext(xid.NewContext(t.Context(), theXID), "POST", moved.URL, strings.NewReader("body"))
+	require.NoError(t, err)
+	status, got := do(t, &nethttp.Client{Transport: &qiaohttp.Transport{}}, r)
+	assert.Equal(t, 200, status)
+	assert.Equal(t, theXID, got)
+}
+
+// What a handler may do with its connection it may do behind the Middleware.
+func TestHandlersKeepTheirConnection(t *testing.T) {
+	server := httptest.NewServer(qiaohttp.Middleware(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		assert.NoError(t, nethttp.NewResponseController(w).Flush())
+		conn, _, err := nethttp.NewResponseController(w).Hijack()
+		if assert.NoError(t, err) {
+			_, _ = fmt.Fprint(conn, xid.FromContext(r.Context()))
+			assert.NoError(t, conn.Close())
+		}
+	}), qiaohttp.Config{}))
+	t.Cleanup(server.Close)
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: h\r\nTX_XID: %s\r\n\r\n", theXID)
+	require.NoError(t, err)
+	all, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.True(t, strings.HasSuffix(string(all), theXID), "%q", all)
+	require.NoError(t, conn.Close())
+}

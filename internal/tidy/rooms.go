@@ -75,6 +75,8 @@ func Rooms() []Room {
 		{"client/dubbo", false, "carries the XID over dubbo-go, and TCC actions called through it; a module of its own",
 			[]string{"client/carry", "rm/tcc"}},
 		{"client/http", false, "carries the transaction over net/http", []string{"client/carry"}},
+		{"client/gin", false, "carries the transaction into gin's handlers; a module of its own", []string{"client/http"}},
+		{"client/connect", false, "carries the transaction over Connect; a module of its own", []string{"client/carry"}},
 
 		{"internal/load", false, "the load that qiao bench puts on a coordinator, and what it measures",
 			[]string{"protocol/rpc", "internal/promtext"}},
@@ -89,6 +91,7 @@ func Rooms() []Room {
 		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
 		{"internal/javatc", false, "the SDK from end to end on an unmodified Java coordinator and on ours, for tests", nil},
 		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},
+		{"internal/starter", false, "writes the beginning of a service, for qiao new", nil},
 		{"internal/tidy", false, "the tree's own test", nil},
 		{"internal/child", false, "a program as a process: start, await, kill, end", nil},
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
