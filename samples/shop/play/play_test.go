@@ -91,7 +91,7 @@ func TestGoAndJavaOverDubbo(t *testing.T) {
 	if built := os.Getenv(programsVariable); built != "" {
 		require.NoError(t, json.Unmarshal([]byte(built), &programs))
 		for _, m := range []mix{
-			{"dubbo", service.AT, "stock", false}, {"dubbo", service.TCC, "order", false},
+			{"dubbo", service.AT, "stock", false}, {"dubbo", service.TCC, "order", true},
 			{"triple", service.AT, "order", false}, {"triple", service.TCC, "stock", true},
 		} {
 			t.Run(m.String(), func(t *testing.T) { m.run(t, programs, testenv.MariaDB(t)) })
