@@ -3,11 +3,15 @@ package dubbo
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"dubbo.apache.org/dubbo-go/v3/common/constant"
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
+	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
 	"dubbo.apache.org/dubbo-go/v3/protocol/result"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
+	"github.com/apache/dubbo-go-hessian2/java_exception"
 
 	"github.com/qiao-tx/qiao/client/carry"
 )
@@ -33,7 +37,36 @@ func (f providerFilter) Invoke(ctx context.Context, next base.Invoker, inv base.
 	if err != nil {
 		return &result.RPCResult{Err: refusal(next, inv, err)}
 	}
-	return next.Invoke(ctx, inv)
+	sent := slices.Collect(maps.Keys(inv.Attachments()))
+	answer := next.Invoke(ctx, inv)
+	if answer.Error() != nil {
+		tellJava(next, answer, sent)
+	}
+	return answer
+}
+
+// tellJava keeps a handler's error from being lost on its way to Dubbo Java, which
+// does not take it as dubbo-go sends it: over dubbo as a java.lang.Throwable, a
+// class that Java 3.3 refuses to read; over triple with the request's own headers
+// as trailers, at which Java breaks the stream off.
+func tellJava(next base.Invoker, answer result.Result, sent []string) {
+	if next.GetURL().Protocol == constant.TriProtocol {
+		own := maps.Clone(answer.Attachments()) // others may read the request's
+		for _, key := range sent {
+			delete(own, key)
+		}
+		answer.SetAttachments(own)
+		return
+	}
+	answer.SetError(javaException(answer.Error()))
+}
+
+func javaException(err error) error {
+	switch err.(type) {
+	case java_exception.Throwabler, *hessian2.GenericException, hessian2.GenericException:
+		return err
+	}
+	return java_exception.NewRuntimeException(err.Error())
 }
 
 // OnResponse implements filter.Filter.
@@ -47,5 +80,5 @@ func refusal(next base.Invoker, inv base.Invocation, err error) error {
 	if next.GetURL().Protocol == constant.TriProtocol {
 		return triple_protocol.NewError(triple_protocol.CodeInvalidArgument, err)
 	}
-	return err
+	return javaException(err)
 }

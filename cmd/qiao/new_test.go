@@ -45,7 +45,8 @@ func TestEveryStarterWorks(t *testing.T) {
 				require.NoError(t, json.Unmarshal([]byte(out), &answer))
 				assert.Equal(t, []any{dir, rpc, mode, true}, []any{answer.Dir, answer.RPC, answer.Mode, answer.Tidy})
 				assert.Contains(t, answer.Files, "service_test.go")
-				cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=all", "-count=1", "-v", "./...")
+				// No flag that would have Go compile the dependencies anew.
+				cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=all", "-ldflags=-s -w", "-v", "./...")
 				cmd.Dir = dir
 				text, err := cmd.CombinedOutput()
 				require.NoError(t, err, "%s", text)
