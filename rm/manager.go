@@ -106,6 +106,8 @@ type phase struct {
 	name                         string
 	call                         func(Resource, context.Context, Branch) (protocol.BranchStatus, error)
 	done, retryable, unretryable protocol.BranchStatus
+	// notFound is retryable, too: the coordinator knows when to give up.
+	notFound protocol.BranchStatus
 	// The protocol has codes for a failed rollback only.
 	retryableCode, unretryableCode protocol.ExceptionCode
 }
@@ -116,12 +118,14 @@ var (
 		done:        protocol.BranchPhaseTwoCommitted,
 		retryable:   protocol.BranchPhaseTwoCommitFailedRetryable,
 		unretryable: protocol.BranchPhaseTwoCommitFailedUnretryable,
+		notFound:    protocol.BranchPhaseTwoCommitFailedXAERNOTARetryable,
 	}
 	rollbackPhase = phase{
 		name: "rollback", call: Resource.Rollback,
 		done:            protocol.BranchPhaseTwoRollbacked,
 		retryable:       protocol.BranchPhaseTwoRollbackFailedRetryable,
 		unretryable:     protocol.BranchPhaseTwoRollbackFailedUnretryable,
+		notFound:        protocol.BranchPhaseTwoRollbackFailedXAERNOTARetryable,
 		retryableCode:   protocol.ExceptionBranchRollbackFailedRetriable,
 		unretryableCode: protocol.ExceptionBranchRollbackFailedUnretriable,
 	}
@@ -139,7 +143,10 @@ func (m *Manager) finish(ctx context.Context, p phase, o protocol.BranchOrder) p
 	}
 	code := p.unretryableCode
 	if status != p.unretryable {
-		status, code = p.retryable, p.retryableCode
+		code = p.retryableCode
+		if status != p.notFound {
+			status = p.retryable
+		}
 	}
 	m.log.Warn("branch "+p.name+" failed", "xid", o.XID, "branch", o.BranchID,
 		"resource", o.ResourceID, "status", status, "error", err)

@@ -48,11 +48,11 @@ func TestKillAtEveryStep(t *testing.T) {
 	if *long {
 		rounds = 20
 	}
-	for _, mode := range []string{modeAT, modeTCC} {
+	for _, mode := range []string{modeAT, modeTCC, modeXA} {
 		for _, commit := range []bool{true, false} {
 			t.Run(mode+", to be "+asked(commit), func(t *testing.T) {
 				t.Parallel()
-				b := newBank(t, testenv.MariaDB(t))
+				b := newBankFor(t, mode, testenv.MariaDB(t))
 				for round := range rounds {
 					for _, k := range kills(mode, commit) {
 						name := k.name

@@ -1,4 +1,4 @@
-package at
+package wrap
 
 import (
 	"database/sql/driver"
@@ -7,9 +7,9 @@ import (
 	"reflect"
 )
 
-// keptRows are rows that were read whole, for a caller who gets them later: the
+// KeptRows are rows that were read whole, for a caller who gets them later: the
 // connection is free meanwhile.
-type keptRows struct {
+type KeptRows struct {
 	names []string
 	types []columnType
 	rows  [][]driver.Value
@@ -25,12 +25,13 @@ type columnType struct {
 	hasLength, knowsNull, has bool
 }
 
-// keepRows reads and closes rows. Their last columns are not for the caller.
-func keepRows(inner driver.Rows, own int) (kept *keptRows, ours [][]any, err error) {
-	described := &ownedRows{Rows: inner}
+// Keep reads and closes rows. The last own columns are not for whoever gets the
+// rows: they come back as ours.
+func Keep(inner driver.Rows, own int) (kept *KeptRows, ours [][]any, err error) {
+	described := &OwnedRows{Rows: inner}
 	names := inner.Columns()
 	width := len(names) - own
-	kept = &keptRows{names: names[:width:width]}
+	kept = &KeptRows{names: names[:width:width]}
 	for i := range width {
 		kept.types = append(kept.types, describe(described, i))
 	}
@@ -56,7 +57,7 @@ func keepRows(inner driver.Rows, own int) (kept *keptRows, ours [][]any, err err
 	}
 }
 
-func describe(r *ownedRows, i int) (t columnType) {
+func describe(r *OwnedRows, i int) (t columnType) {
 	t.scan, t.database = r.ColumnTypeScanType(i), r.ColumnTypeDatabaseTypeName(i)
 	t.length, t.hasLength = r.ColumnTypeLength(i)
 	t.nullable, t.knowsNull = r.ColumnTypeNullable(i)
@@ -64,10 +65,10 @@ func describe(r *ownedRows, i int) (t columnType) {
 	return t
 }
 
-func (r *keptRows) Columns() []string { return r.names }
-func (r *keptRows) Close() error      { r.next = len(r.rows); return nil }
+func (r *KeptRows) Columns() []string { return r.names }
+func (r *KeptRows) Close() error      { r.next = len(r.rows); return nil }
 
-func (r *keptRows) Next(dest []driver.Value) error {
+func (r *KeptRows) Next(dest []driver.Value) error {
 	if r.next >= len(r.rows) {
 		return io.EOF
 	}
@@ -76,21 +77,24 @@ func (r *keptRows) Next(dest []driver.Value) error {
 	return nil
 }
 
-// affected is the result of a statement by the rows that it gave.
-func (r *keptRows) affected() driver.Result { return driver.RowsAffected(len(r.rows)) }
+// Hide leaves the rows without columns.
+func (r *KeptRows) Hide() { r.names, r.types = nil, nil }
 
-func (r *keptRows) ColumnTypeScanType(i int) reflect.Type { return r.types[i].scan }
+// Affected is the result of a statement by the rows that it gave.
+func (r *KeptRows) Affected() driver.Result { return driver.RowsAffected(len(r.rows)) }
 
-func (r *keptRows) ColumnTypeDatabaseTypeName(i int) string { return r.types[i].database }
+func (r *KeptRows) ColumnTypeScanType(i int) reflect.Type { return r.types[i].scan }
 
-func (r *keptRows) ColumnTypeLength(i int) (length int64, ok bool) {
+func (r *KeptRows) ColumnTypeDatabaseTypeName(i int) string { return r.types[i].database }
+
+func (r *KeptRows) ColumnTypeLength(i int) (length int64, ok bool) {
 	return r.types[i].length, r.types[i].hasLength
 }
 
-func (r *keptRows) ColumnTypeNullable(i int) (nullable, ok bool) {
+func (r *KeptRows) ColumnTypeNullable(i int) (nullable, ok bool) {
 	return r.types[i].nullable, r.types[i].knowsNull
 }
 
-func (r *keptRows) ColumnTypePrecisionScale(i int) (precision, scale int64, ok bool) {
+func (r *KeptRows) ColumnTypePrecisionScale(i int) (precision, scale int64, ok bool) {
 	return r.types[i].precision, r.types[i].scale, r.types[i].has
 }

@@ -1,4 +1,4 @@
-package at
+package wrap
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 // The functions below call a driver as database/sql would: by the newest
 // interface it has, else by the older ones.
 
-// execText answers ErrSkip when a statement has to be prepared.
-func execText(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Result, error) {
+// ExecText executes a text. It answers ErrSkip when a statement has to be prepared.
+func ExecText(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Result, error) {
 	if e, ok := c.(driver.ExecerContext); ok {
 		return e.ExecContext(ctx, query, args)
 	}
@@ -28,7 +28,8 @@ func execText(ctx context.Context, c driver.Conn, query string, args []driver.Na
 	return e.Exec(query, values)
 }
 
-func queryText(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Rows, error) {
+// QueryText is ExecText for queries.
+func QueryText(ctx context.Context, c driver.Conn, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if q, ok := c.(driver.QueryerContext); ok {
 		return q.QueryContext(ctx, query, args)
 	}
@@ -44,7 +45,8 @@ func queryText(ctx context.Context, c driver.Conn, query string, args []driver.N
 	return q.Query(query, values)
 }
 
-func prepareConn(ctx context.Context, c driver.Conn, query string) (driver.Stmt, error) {
+// Prepare prepares a statement.
+func Prepare(ctx context.Context, c driver.Conn, query string) (driver.Stmt, error) {
 	if p, ok := c.(driver.ConnPrepareContext); ok {
 		return p.PrepareContext(ctx, query)
 	}
@@ -55,7 +57,8 @@ func prepareConn(ctx context.Context, c driver.Conn, query string) (driver.Stmt,
 	return s, err
 }
 
-func execStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (driver.Result, error) {
+// ExecStmt executes a prepared statement.
+func ExecStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (driver.Result, error) {
 	if e, ok := s.(driver.StmtExecContext); ok {
 		return e.ExecContext(ctx, args)
 	}
@@ -67,7 +70,8 @@ func execStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (dri
 	return s.Exec(values)
 }
 
-func queryStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (driver.Rows, error) {
+// QueryStmt is ExecStmt for queries.
+func QueryStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (driver.Rows, error) {
 	if q, ok := s.(driver.StmtQueryContext); ok {
 		return q.QueryContext(ctx, args)
 	}
@@ -79,7 +83,8 @@ func queryStmt(ctx context.Context, s driver.Stmt, args []driver.NamedValue) (dr
 	return s.Query(values)
 }
 
-func beginConn(ctx context.Context, c driver.Conn, opts driver.TxOptions) (driver.Tx, error) {
+// Begin begins a transaction.
+func Begin(ctx context.Context, c driver.Conn, opts driver.TxOptions) (driver.Tx, error) {
 	if b, ok := c.(driver.ConnBeginTx); ok {
 		return b.BeginTx(ctx, opts)
 	}
@@ -107,8 +112,8 @@ func unnamed(ctx context.Context, args []driver.NamedValue) ([]driver.Value, err
 	return values, ctx.Err()
 }
 
-// bind makes driver arguments of our own values.
-func bind(c driver.Conn, args []any) ([]driver.NamedValue, error) {
+// Bind makes driver arguments of our own values.
+func Bind(c driver.Conn, args []any) ([]driver.NamedValue, error) {
 	named := make([]driver.NamedValue, len(args))
 	checker, checks := c.(driver.NamedValueChecker)
 	for i, arg := range args {
@@ -127,8 +132,8 @@ func bind(c driver.Conn, args []any) ([]driver.NamedValue, error) {
 	return named, nil
 }
 
-// readAll reads and closes rows.
-func readAll(rows driver.Rows) (all [][]any, err error) {
+// ReadAll reads and closes rows.
+func ReadAll(rows driver.Rows) (all [][]any, err error) {
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	width := len(rows.Columns())
 	values := make([]driver.Value, width)
@@ -148,4 +153,13 @@ func readAll(rows driver.Rows) (all [][]any, err error) {
 		}
 		all = append(all, row)
 	}
+}
+
+// Ordinals are the arguments of a call that knows neither contexts nor names.
+func Ordinals(args []driver.Value) []driver.NamedValue {
+	named := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return named
 }
