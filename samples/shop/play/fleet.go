@@ -104,7 +104,7 @@ func (f *fleet) startProxies(ctx context.Context, coordinator string, w *watch) 
 			return nil, err
 		}
 		addresses[name] = listener.Addr().String()
-		proxy := &wiretap.Proxy{Target: coordinator, Show: w.of(name)}
+		proxy := &wiretap.Proxy{Target: coordinator, Show: w.of(name), ShowFirst: true}
 		running.Go(func() { w.failed(proxy.Serve(ctx, listener)) })
 	}
 	return addresses, nil

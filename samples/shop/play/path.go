@@ -36,10 +36,6 @@ type Branch struct {
 	// OneMillis and TwoMillis count from the begin of the transaction.
 	OneMillis int64 `json:"phase_one_at_ms"`
 	TwoMillis int64 `json:"phase_two_at_ms"`
-
-	// open counts orders without an answer, early answers whose orders are yet to
-	// be seen.
-	open, early int
 }
 
 // Outcomes of a transaction.

@@ -13,7 +13,8 @@ import (
 )
 
 // watch follows all transactions by the messages between the services and the
-// coordinator. It is what the proxies show their events to.
+// coordinator. It is what the proxies show their events to, each before it is
+// forwarded: so all are seen in the order of cause and effect.
 type watch struct {
 	language func(service string) string
 
@@ -40,8 +41,8 @@ func newWatch(language func(string) string) *watch {
 	}
 }
 
-// at has do called, once, when a service asks to register a branch, while the
-// answer to it may be on its way already.
+// at has do called, once, when a service asks to register a branch, before the
+// coordinator reads it.
 func (w *watch) at(service string, do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,9 +135,9 @@ func (w *watch) fromCoordinator(q question, m protocol.Message, now time.Time) {
 			w.fromCoordinator(question{q.service, q.connection, int64(m.IDs[i])}, inner, now)
 		}
 	case *protocol.BranchCommit:
-		w.ordered(m.BranchOrder, now)
+		w.ordered(m.BranchOrder)
 	case *protocol.BranchRollback:
-		w.ordered(m.BranchOrder, now)
+		w.ordered(m.BranchOrder)
 	default:
 		if request, ok := w.asked[q]; ok {
 			delete(w.asked, q)
@@ -149,7 +150,7 @@ func (w *watch) answered(service string, request, answer protocol.Message, now t
 	switch answer := answer.(type) {
 	case *protocol.GlobalBeginResult:
 		if answer.Code == protocol.ResultSuccess {
-			w.path(answer.XID, now).Began = service
+			w.paths = append(w.paths, &Path{XID: answer.XID, Began: service, began: now})
 		}
 	case *protocol.BranchRegisterResult:
 		if request, ok := request.(*protocol.BranchRegister); ok {
@@ -157,17 +158,20 @@ func (w *watch) answered(service string, request, answer protocol.Message, now t
 		}
 	case *protocol.GlobalCommitResult:
 		if request, ok := request.(*protocol.GlobalCommit); ok {
-			w.decided(request.XID, "commit", answer.Status, now)
+			w.decided(request.XID, "commit", answer.Status)
 		}
 	case *protocol.GlobalRollbackResult:
 		if request, ok := request.(*protocol.GlobalRollback); ok {
-			w.decided(request.XID, "rollback", answer.Status, now)
+			w.decided(request.XID, "rollback", answer.Status)
 		}
 	}
 }
 
 func (w *watch) registered(service string, r *protocol.BranchRegister, answer *protocol.BranchRegisterResult, now time.Time) {
-	p := w.path(r.XID, now)
+	p := w.path(r.XID)
+	if p == nil {
+		return // not of this shop
+	}
 	b := Branch{Service: service, Language: w.language(service), Mode: r.Type.String(), ID: answer.BranchID, OneMillis: now.Sub(p.began).Milliseconds()}
 	switch {
 	case answer.Code != protocol.ResultSuccess:
@@ -183,25 +187,20 @@ func (w *watch) registered(service string, r *protocol.BranchRegister, answer *p
 	p.Branches = append(p.Branches, b)
 }
 
-func (w *watch) decided(xid, asked string, status protocol.GlobalStatus, now time.Time) {
-	p := w.path(xid, now)
-	p.Asked, p.Answer = asked, status.String()
+func (w *watch) decided(xid, asked string, status protocol.GlobalStatus) {
+	if p := w.path(xid); p != nil {
+		p.Asked, p.Answer = asked, status.String()
+	}
 }
 
-func (w *watch) ordered(o protocol.BranchOrder, now time.Time) {
-	b, _ := w.branch(o.XID, o.BranchID, now)
-	switch {
-	case b == nil:
-	case b.early > 0:
-		b.early--
-	default:
+func (w *watch) ordered(o protocol.BranchOrder) {
+	if b, _ := w.branch(o.XID, o.BranchID); b != nil {
 		b.Orders++
-		b.open++
 	}
 }
 
 func (w *watch) ended(o protocol.BranchOutcome, now time.Time) {
-	b, p := w.branch(o.XID, o.BranchID, now)
+	b, p := w.branch(o.XID, o.BranchID)
 	if b == nil {
 		return
 	}
@@ -214,30 +213,24 @@ func (w *watch) ended(o protocol.BranchOutcome, now time.Time) {
 		b.PhaseTwo = o.Status.String()
 	}
 	b.TwoMillis = now.Sub(p.began).Milliseconds()
-	if b.open == 0 { // the answer is seen before its order, which has passed all the same
-		b.Orders++
-		b.early++
-		return
-	}
-	b.open--
 }
 
-// path finds a transaction. The messages of two services may be seen in another
-// order than they were sent: whichever names it first makes it known.
-func (w *watch) path(xid string, now time.Time) *Path {
+// path finds a transaction, or nil.
+func (w *watch) path(xid string) *Path {
 	for _, p := range slices.Backward(w.paths) {
 		if p.XID == xid {
 			return p
 		}
 	}
-	p := &Path{XID: xid, began: now}
-	w.paths = append(w.paths, p)
-	return p
+	return nil
 }
 
 // branch finds a branch, or nil.
-func (w *watch) branch(xid string, id int64, now time.Time) (*Branch, *Path) {
-	p := w.path(xid, now)
+func (w *watch) branch(xid string, id int64) (*Branch, *Path) {
+	p := w.path(xid)
+	if p == nil {
+		return nil, nil
+	}
 	for i := range p.Branches {
 		if p.Branches[i].ID == id {
 			return &p.Branches[i], p

@@ -27,6 +27,11 @@ func (w talk) toService(service string, id int64, m protocol.Message) {
 	w.fromCoordinator(question{service, 1, id}, m, time.Now())
 }
 
+func (w talk) begin() {
+	w.toCoordinator("order", 1, &protocol.GlobalBegin{Name: "place-order"})
+	w.toService("order", 1, &protocol.GlobalBeginResult{TxResult: protocol.OK(), XID: theXID})
+}
+
 func (w talk) only(t *testing.T) Path {
 	t.Helper()
 	paths, _, err := w.since(0)
@@ -67,6 +72,7 @@ func TestMessagesThatTravelTogether(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newTalk()
+			w.begin()
 			w.toCoordinator("stock", 9, &protocol.Merged{Messages: []protocol.Message{register(), register()}, IDs: []int32{7, 8}})
 			answer(w)
 			var ids []int64
@@ -80,16 +86,16 @@ func TestMessagesThatTravelTogether(t *testing.T) {
 	}
 }
 
-// The two directions of a connection are seen by two goroutines.
-func TestAnAnswerThatIsSeenBeforeItsOrder(t *testing.T) {
+// An order that is lost with its service is given again.
+func TestAnOrderThatIsRepeated(t *testing.T) {
 	w := newTalk()
+	w.begin()
 	w.toCoordinator("stock", 1, register())
 	w.toService("stock", 1, registered(1))
-	w.toCoordinator("stock", 2, done(1, protocol.BranchPhaseTwoCommitFailedRetryable))
 	w.toService("stock", 2, order(1))
-	assert.Equal(t, 1, w.only(t).Branches[0].Orders)
+	w.toCoordinator("stock", 2, done(1, protocol.BranchPhaseTwoCommitFailedRetryable))
 	assert.Equal(t, Open, w.only(t).Outcome())
-	w.toService("stock", 3, order(1)) // is lost with the service
+	w.toService("stock", 3, order(1)) // is lost
 	w.toService("stock", 4, order(1))
 	w.toCoordinator("stock", 4, done(1, protocol.BranchPhaseTwoCommitted))
 	assert.Equal(t, 3, w.only(t).Branches[0].Orders)
@@ -112,8 +118,7 @@ func TestOutcomes(t *testing.T) {
 // A commit that the coordinator answers with a rollback is none.
 func TestARefusedBranchAndADecision(t *testing.T) {
 	w := newTalk()
-	w.toCoordinator("order", 1, &protocol.GlobalBegin{Name: "place-order"})
-	w.toService("order", 1, &protocol.GlobalBeginResult{TxResult: protocol.OK(), XID: theXID})
+	w.begin()
 	w.toCoordinator("stock", 1, register())
 	w.toService("stock", 1, &protocol.BranchRegisterResult{TxResult: protocol.Failure(protocol.ExceptionLockKeyConflict, "row is locked")})
 	w.toCoordinator("order", 2, &protocol.GlobalRollback{Global: protocol.Global{XID: theXID}})
