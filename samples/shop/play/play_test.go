@@ -92,7 +92,7 @@ func TestGoAndJavaOverDubbo(t *testing.T) {
 	if built := os.Getenv(programsVariable); built != "" {
 		require.NoError(t, json.Unmarshal([]byte(built), &programs))
 		for _, m := range []mix{
-			{"dubbo", service.AT, "stock", false}, {"dubbo", service.TCC, "order", false},
+			{"dubbo", service.AT, "stock", false}, {"dubbo", service.TCC, "order", true},
 			{"triple", service.AT, "order", false}, {"triple", service.TCC, "stock", true},
 			{"dubbo", service.XA, "order", false}, {"triple", service.XA, "stock", false},
 		} {

@@ -1,5 +1,6 @@
 package shop;
 
+import java.util.Map;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ProtocolConfig;
 import org.apache.dubbo.config.ReferenceConfig;
@@ -22,6 +23,8 @@ public final class Dubbo implements Transport {
 
     public Dubbo(String protocol) {
         this.protocol = protocol;
+        // Otherwise a service that was away once is not even tried for a long time.
+        System.setProperty("dubbo.connectivity.validation", "false");
         ApplicationConfig application = new ApplicationConfig("shop");
         application.setQosEnable(false);
         DubboBootstrap.getInstance().application(application).registry(new RegistryConfig(RegistryConfig.NO_AVAILABLE));
@@ -92,6 +95,7 @@ public final class Dubbo implements Transport {
         config.setTimeout(CALL_MILLIS);
         config.setRetries(0); // a repeated call would do its work twice in one transaction
         config.setCheck(false); // the others may start later
+        config.setParameters(Map.of("heartbeat", "1000")); // ms; one that starts again is found again as soon
         return config.get();
     }
 
