@@ -22,7 +22,8 @@ type Config struct {
 	Java []string
 	// MySQL is the DSN of a MySQL or MariaDB server on which the services'
 	// databases are made, user:password@tcp(host:port)/. Empty: a MariaDB server of
-	// this machine is started where Java takes part, else the databases are files.
+	// this machine is started where Java takes part or the mode is XA, which files
+	// cannot do; else the databases are files.
 	MySQL string
 	// NoKill leaves out the orders during which a service is killed.
 	NoKill bool
@@ -55,6 +56,9 @@ func (c Config) Check() error {
 	}
 	return nil
 }
+
+// needsServer: files will not do.
+func (c Config) needsServer() bool { return len(c.Java) > 0 || c.Mode == service.XA }
 
 // overDubbo: the services in Go are those of samples/shop/overdubbo.
 func (c Config) overDubbo() bool { return c.RPC == "dubbo" || c.RPC == "triple" }

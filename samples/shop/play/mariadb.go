@@ -16,7 +16,7 @@ import (
 )
 
 // errNoServer: the machine has no MariaDB.
-var errNoServer = errors.New("services in Java need a MySQL or MariaDB server: name one with --mysql 'user:password@tcp(host:port)/', or install one (apt-get install mariadb-server)")
+var errNoServer = errors.New("services in Java, and the mode xa, need a MySQL or MariaDB server: name one with --mysql 'user:password@tcp(host:port)/', or install one (apt-get install mariadb-server)")
 
 // mariaDBData is the directory of the server's data.
 const mariaDBData = "mariadb"

@@ -49,7 +49,7 @@ func Run(ctx context.Context, cfg Config) (report Report, err error) {
 		return report, err
 	}
 	defer func() { err = tidyUp(dir, err) }()
-	if cfg.MySQL == "" && len(cfg.Java) > 0 {
+	if cfg.MySQL == "" && cfg.needsServer() {
 		var server *child.Process
 		server, cfg.MySQL, err = startMariaDB(ctx, dir)
 		if server != nil {

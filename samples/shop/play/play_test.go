@@ -74,6 +74,7 @@ func TestGoAndJavaInOneTransaction(t *testing.T) {
 		{"http", service.TCC, "stock,points", false}, {"http", service.TCC, "order", true},
 		{"grpc", service.AT, "stock,account", false}, {"grpc", service.AT, "order", false},
 		{"grpc", service.TCC, "stock", false}, {"grpc", service.TCC, "order", false},
+		{"http", service.XA, "stock", true}, {"grpc", service.XA, "order", false},
 	} {
 		t.Run(m.String(), func(t *testing.T) {
 			m.run(t, programs, testenv.MariaDB(t))
@@ -93,6 +94,7 @@ func TestGoAndJavaOverDubbo(t *testing.T) {
 		for _, m := range []mix{
 			{"dubbo", service.AT, "stock", false}, {"dubbo", service.TCC, "order", true},
 			{"triple", service.AT, "order", false}, {"triple", service.TCC, "stock", true},
+			{"dubbo", service.XA, "order", false}, {"triple", service.XA, "stock", false},
 		} {
 			t.Run(m.String(), func(t *testing.T) { m.run(t, programs, testenv.MariaDB(t)) })
 		}
@@ -113,6 +115,14 @@ func TestGoAndJavaOverDubbo(t *testing.T) {
 	}
 	require.NoError(t, err, "%s", &out)
 	require.Contains(t, out.String(), "--- PASS: "+t.Name(), "%s", &out)
+}
+
+// XA needs a server, also without Java.
+func TestGoAloneUnderXA(t *testing.T) {
+	programs, err := goPrograms()
+	require.NoError(t, err)
+	m := mix{"http", service.XA, "", true}
+	m.run(t, programs, testenv.MariaDB(t))
 }
 
 // Go alone needs no server.
@@ -187,19 +197,19 @@ func (m mix) check(t *testing.T, o play.Order) {
 	case "refused: no money":
 		assert.True(t, services["stock"], o.Tale)
 	case "refused: no stock": // under AT an UPDATE that finds no row makes no branch
-		assert.Equal(t, m.mode == service.TCC, services["stock"], o.Tale)
+		assert.Equal(t, m.mode != service.AT, services["stock"], o.Tale)
 	}
 }
 
 func TestWrongSettings(t *testing.T) {
 	whole := play.Config{RPC: "http", Mode: service.AT}
 	for want, spoil := range map[string]func(*play.Config){
-		`--rpc "pigeon": want one of http`:           func(c *play.Config) { c.RPC = "pigeon" },
-		`--mode: no mode "2pc": want one of [at tcc`: func(c *play.Config) { c.Mode = "2pc" },
-		`--java "bakery": want some of order,stock`:  func(c *play.Config) { c.Java = []string{"bakery"} },
-		`--java: stock is there twice`:               func(c *play.Config) { c.Java = []string{"stock", "stock"} },
-		`--mysql: invalid DSN`:                       func(c *play.Config) { c.MySQL = "nonsense" },
-		`create database qiao_shop_`:                 func(c *play.Config) { c.MySQL = "nobody@tcp(127.0.0.1:1)/" },
+		`--rpc "pigeon": want one of http`:          func(c *play.Config) { c.RPC = "pigeon" },
+		`--mode: no mode "2pc": want one of [at xa`: func(c *play.Config) { c.Mode = "2pc" },
+		`--java "bakery": want some of order,stock`: func(c *play.Config) { c.Java = []string{"bakery"} },
+		`--java: stock is there twice`:              func(c *play.Config) { c.Java = []string{"stock", "stock"} },
+		`--mysql: invalid DSN`:                      func(c *play.Config) { c.MySQL = "nonsense" },
+		`create database qiao_shop_`:                func(c *play.Config) { c.MySQL = "nobody@tcp(127.0.0.1:1)/" },
 	} {
 		cfg := whole
 		spoil(&cfg)

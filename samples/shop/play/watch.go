@@ -179,6 +179,8 @@ func (w *watch) registered(service string, r *protocol.BranchRegister, answer *p
 		b.ID = 0
 	case r.LockKey != "":
 		b.PhaseOne = "locks " + r.LockKey
+	case r.Type == protocol.TypeXA:
+		b.PhaseOne = "prepares"
 	default:
 		b.PhaseOne = "tries " + r.ResourceID
 	}

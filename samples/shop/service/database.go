@@ -22,7 +22,7 @@ type database struct {
 	rm   rm.Coordinator
 }
 
-// openDatabase opens a database as the mode wants it: under AT its statements
+// openDatabase opens a database as the mode wants it: under AT and XA its statements
 // take part in global transactions by themselves, under TCC it is a plain one.
 func openDatabase(ctx context.Context, c *client.Client, mode Mode, dsn string) (database, error) {
 	driver := "mysql"
@@ -31,16 +31,19 @@ func openDatabase(ctx context.Context, c *client.Client, mode Mode, dsn string) 
 	}
 	var db *sql.DB
 	var err error
-	if mode == TCC {
+	switch mode {
+	case TCC:
 		db, err = sql.Open(driver, dsn)
-	} else {
+	case XA:
+		db, err = datasource.Open(ctx, c.RM(), datasource.Config{Driver: driver, DSN: dsn, Mode: datasource.XA})
+	default:
 		db, err = datasource.Open(ctx, c.RM(), datasource.Config{Driver: driver, DSN: dsn})
 	}
 	return database{db, mode, c.RM()}, err
 }
 
 // change returns a change of the database as part of its caller's global
-// transaction: the plain one under AT, the action's first phase under TCC.
+// transaction: the plain one under AT and XA, the action's first phase under TCC.
 func change[T any](ctx context.Context, own database, plain func(context.Context, *sql.DB, T) error, action fence.Action[T]) (func(context.Context, T) error, error) {
 	if own.mode != TCC {
 		return func(ctx context.Context, arg T) error { return plain(ctx, own.db, arg) }, nil

@@ -9,12 +9,14 @@ type Mode string
 const (
 	// AT: plain SQL. What was changed is written down and put back.
 	AT Mode = "at"
+	// XA: plain SQL. The database itself holds the change until the decision.
+	XA Mode = "xa"
 	// TCC: the service reserves first, and then confirms or cancels.
 	TCC Mode = "tcc"
 )
 
 // Modes are all of them.
-var Modes = []Mode{AT, TCC}
+var Modes = []Mode{AT, XA, TCC}
 
 // ParseMode reads a mode's name.
 func ParseMode(name string) (Mode, error) {

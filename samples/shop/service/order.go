@@ -46,7 +46,7 @@ func unknown(err error) bool {
 	return errors.Is(err, tm.ErrOutcomeUnknown) || (errors.As(err, &away) && away.Op == "commit" && !away.SafeToRetry)
 }
 
-// writeOrder, under AT, is plain SQL: that it is part of the global transaction
+// writeOrder, under AT and XA, is plain SQL: that it is part of the global transaction
 // comes with the context.
 func writeOrder(ctx context.Context, db *sql.DB, o Order) error {
 	_, err := db.ExecContext(ctx,

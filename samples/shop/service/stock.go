@@ -7,7 +7,7 @@ import (
 	"github.com/qiao-tx/qiao/rm/tcc/fence"
 )
 
-// takeStock, under AT, is plain SQL: that it is part of the caller's global
+// takeStock, under AT and XA, is plain SQL: that it is part of the caller's global
 // transaction comes with the context.
 func takeStock(ctx context.Context, db *sql.DB, t Taking) error {
 	result, err := db.ExecContext(ctx,

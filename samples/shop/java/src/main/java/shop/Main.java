@@ -8,6 +8,7 @@ import org.apache.seata.integration.tx.api.fence.DefaultCommonFenceHandler;
 import org.apache.seata.integration.tx.api.util.ProxyUtil;
 import org.apache.seata.rm.RMClient;
 import org.apache.seata.rm.datasource.DataSourceProxy;
+import org.apache.seata.rm.datasource.xa.DataSourceProxyXA;
 import org.apache.seata.rm.fence.SpringFenceConfig;
 import org.apache.seata.rm.fence.SpringFenceHandler;
 import org.apache.seata.tm.TMClient;
@@ -76,12 +77,16 @@ public final class Main {
         return flags.get("mode").equals("tcc");
     }
 
-    /** Under AT a data source whose statements take part in global transactions by themselves, under TCC a plain one. */
+    /** Under AT and XA a data source whose statements take part in global transactions by themselves, under TCC a plain one. */
     private DataSource openDatabase() {
         HikariDataSource plain = new HikariDataSource();
         plain.setJdbcUrl(flags.get("dsn"));
-        if (!tcc()) {
-            return new DataSourceProxy(plain);
+        switch (flags.get("mode")) {
+            case "at":
+                return new DataSourceProxy(plain);
+            case "xa":
+                return new DataSourceProxyXA(plain);
+            default: // tcc
         }
         // The fence works in the same local transaction as the methods of an action. Spring would do this by itself.
         new SpringFenceConfig(plain, new DataSourceTransactionManager(plain)).afterPropertiesSet();

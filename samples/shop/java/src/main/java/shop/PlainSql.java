@@ -3,8 +3,8 @@ package shop;
 import org.springframework.jdbc.core.JdbcTemplate;
 
 /**
- * The services' changes under AT: plain SQL. That it is part of the caller's global transaction is seen by the
- * DataSourceProxy below.
+ * The services' changes under AT and XA: plain SQL. That it is part of the caller's global transaction is seen by the
+ * data source below.
  */
 public final class PlainSql implements Orders, Stock, Account, Points {
     private final JdbcTemplate db;
