@@ -1,0 +1,261 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/qiao-tx/qiao/protocol/xid"
+	"github.com/qiao-tx/qiao/saga/expression"
+	"github.com/qiao-tx/qiao/saga/machine"
+	"github.com/qiao-tx/qiao/saga/sagalog"
+)
+
+// call makes a call and returns its result.
+func (d *driver) call(c machine.Call) machine.Result {
+	result := machine.Result{Row: c.Row}
+	var output any
+	var err error
+	switch c.Kind {
+	case machine.CallMachine:
+		return d.runChild(c)
+	case machine.CallUndoMachine:
+		return d.undoChild(c)
+	case machine.CallScript:
+		output, err = d.script(c)
+	default:
+		output, err = d.service(c)
+	}
+	if err == nil {
+		result.Output, err = plainCopy(output)
+	}
+	if err != nil {
+		result.Failure = d.failure(err)
+	}
+	return result
+}
+
+// service calls a service, again after the errors that the state's Retry names.
+func (d *driver) service(c machine.Call) (any, error) {
+	s := c.State
+	r := Request{Service: s.ServiceName, Method: s.ServiceMethod, Type: s.ServiceType, ParameterTypes: s.ParameterTypes, Input: c.Input,
+		Call: Call{Instance: d.x.Instance.ID, XID: d.xid, State: s.Name, Key: c.Row.InstanceID + ":" + c.Origin.ID}}
+	if c.Row.CompensatedFor != "" {
+		r.Call.Compensates = c.Row.InstanceID + ":" + c.Row.CompensatedFor
+		r.Call.Key = r.Call.Compensates + ":undo"
+	}
+	var attempts machine.Attempts
+	for {
+		r.Call.Attempt++
+		output, err := d.attempt(r)
+		if err == nil {
+			return output, nil
+		}
+		wait, again := attempts.Next(s.Retry, d.failure(err))
+		if !again {
+			return nil, err
+		}
+		if !sleep(d.ctx, wait) {
+			return nil, err
+		}
+	}
+}
+
+func (d *driver) attempt(r Request) (output any, err error) {
+	ctx, cancel := context.WithTimeout(context.WithValue(d.ctx, callKey{}, r.Call), d.cfg.InvokeTimeout)
+	defer cancel()
+	if d.xid != "" {
+		ctx = xid.NewContext(ctx, d.xid)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			d.cfg.Logger.Error("saga: a service panicked", "saga", d.x.Instance.ID, "service", r.Service, "method", r.Method,
+				"panic", v, "stack", string(debug.Stack()))
+			err = fmt.Errorf("service %s.%s panicked: %v", r.Service, r.Method, v)
+		}
+	}()
+	if invoker := d.cfg.Invokers[r.Type]; invoker != nil {
+		return invoker.Invoke(ctx, r)
+	}
+	f, err := d.function(r.Service, r.Method)
+	if err != nil {
+		return nil, err
+	}
+	return f.invoke(ctx, r.Input)
+}
+
+// script runs a script. As in Seata its variables are the keys of the first input;
+// those that have no value are null.
+func (d *driver) script(c machine.Call) (any, error) {
+	variables := map[string]any{}
+	if len(c.State.Input) > 0 {
+		names, _ := c.State.Input[0].(map[string]any)
+		values, _ := c.Input[0].(map[string]any)
+		for name := range names {
+			variables[name] = values[name]
+		}
+	}
+	if run := d.cfg.Scripts[c.State.ScriptType]; run != nil {
+		ctx, cancel := context.WithTimeout(d.ctx, d.cfg.InvokeTimeout)
+		defer cancel()
+		return run(ctx, c.State.ScriptContent, variables)
+	}
+	if c.State.ScriptType != machine.Groovy {
+		return nil, fmt.Errorf("no runner for scripts of the type %q; add it to Config.Scripts", c.State.ScriptType)
+	}
+	script, err := expression.ParseScript(c.State.ScriptContent)
+	if err != nil {
+		return nil, err
+	}
+	return script.Run(variables)
+}
+
+// firstMap is the parameters of a machine in a machine.
+func firstMap(input []any) map[string]any {
+	if len(input) > 0 {
+		m, _ := input[0].(map[string]any)
+		return m
+	}
+	return nil
+}
+
+func childOf(r *machine.Row) string { return r.InstanceID + ":" + r.ID }
+
+// runChild runs a machine in the machine, or goes on with the one that an earlier
+// run of the state has begun.
+func (d *driver) runChild(c machine.Call) machine.Result {
+	x, err := d.child(c)
+	if err != nil && x == nil {
+		result := machine.Result{Row: c.Row, Failure: d.failure(err)}
+		if errors.Is(err, machine.ErrDenied) { // the run that is repeated tells how it stands
+			result.Status = c.Origin.Status
+		}
+		return result
+	}
+	if err != nil && !errors.Is(err, ErrFault) {
+		return machine.Result{Row: c.Row, Failure: d.failure(err)}
+	}
+	i := x.Instance
+	status := machine.Unknown
+	switch {
+	case c.Mode == machine.Forwarding && i.Status == machine.Succeeded, i.Compensation == "", i.Compensation == machine.Failed:
+		status = i.Status
+	case i.Compensation == machine.Succeeded:
+		status = machine.Failed
+	}
+	output := map[string]any{}
+	for name, v := range i.EndParams {
+		output[name] = v
+	}
+	output[machine.VarSubStatus] = string(status)
+	return machine.Result{Row: c.Row, Output: output, Status: status}
+}
+
+// child returns the inner execution at its end; with an error it may be nil.
+func (d *driver) child(c machine.Call) (*machine.Execution, error) {
+	if c.Mode != machine.Starting {
+		ids, err := d.cfg.Store.Children(d.ctx, childOf(c.Origin))
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) > 0 {
+			x, err := d.goOn(ids[0], c)
+			if x == nil || x.Instance.Compensation != machine.Succeeded || c.Mode != machine.Forwarding {
+				return x, err
+			}
+			// It was undone: begin anew.
+		}
+	}
+	p, err := d.programOf(d.ctx, c.State.StateMachineName)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.ready(p.Machine); err != nil {
+		return nil, err
+	}
+	inst := &machine.Instance{ID: sagalog.NewID(time.Now()), MachineID: p.id, Tenant: d.x.Instance.Tenant,
+		ParentID: childOf(c.Origin), BusinessKey: c.Row.BusinessKey, StartParams: firstMap(c.Input)}
+	x := machine.New(p.Program, d.settings(), inst)
+	return d.inner(x, x.Begin(time.Now()))
+}
+
+// goOn takes up an inner instance that has begun.
+func (d *driver) goOn(id string, c machine.Call) (*machine.Execution, error) {
+	x, err := d.reload(d.ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Mode == machine.Forwarding && x.Instance.Compensation != machine.Succeeded:
+		step, err := x.Forward(time.Now(), firstMap(c.Input), false, d.childCompensation)
+		if errors.Is(err, machine.ErrDone) {
+			return x, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return d.inner(x, step)
+	case x.Instance.Live:
+		return d.inner(x, x.Resume(time.Now()))
+	}
+	return x, nil
+}
+
+// inner drives an inner execution within the call of the outer one.
+func (d *driver) inner(x *machine.Execution, step machine.Step) (*machine.Execution, error) {
+	in := &driver{Engine: d.Engine, x: x, ctx: d.ctx, xid: d.xid}
+	if err := in.commit(&step); err != nil {
+		return nil, err
+	}
+	err := in.drive(step)
+	return in.x, err
+}
+
+// undoChild compensates the machine that a state has run.
+func (d *driver) undoChild(c machine.Call) machine.Result {
+	result := machine.Result{Row: c.Row}
+	ids, err := d.cfg.Store.Children(d.ctx, childOf(c.Origin))
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("the machine of state row %s is not in the log", c.Origin.ID)
+	}
+	var x *machine.Execution
+	if err == nil {
+		x, err = d.reload(d.ctx, ids[0])
+	}
+	if err != nil {
+		result.Failure = d.failure(err)
+		return result
+	}
+	step, err := x.Compensate(time.Now(), firstMap(c.Input))
+	if err == nil {
+		x, err = d.inner(x, step)
+	}
+	if err != nil && !errors.Is(err, machine.ErrDone) && !errors.Is(err, ErrFault) {
+		result.Failure = d.failure(err)
+		return result
+	}
+	result.Status, result.Output = x.Instance.Compensation, mapOrNil(x.Instance.EndParams)
+	return result
+}
+
+func mapOrNil(m map[string]any) any {
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+// childCompensation returns how the compensation of a row's machine stands.
+func (e *Engine) childCompensation(origin *machine.Row) (machine.Status, error) {
+	ids, err := e.cfg.Store.Children(e.ctx, childOf(origin))
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	log, err := e.cfg.Store.Load(e.ctx, ids[0])
+	if err != nil {
+		return "", err
+	}
+	return log.Instance.Compensation, nil
+}
