@@ -131,14 +131,14 @@ func (m *Manager) finish(ctx context.Context, p phase, o protocol.BranchOrder) p
 	answer := protocol.BranchOutcome{TxResult: protocol.OK(), XID: o.XID, BranchID: o.BranchID}
 	status, err := m.call(ctx, p, o)
 	switch {
-	case err == nil && status == p.done:
-		answer.Status = status
+	case err == nil && status == p.done, err == nil && o.Type == protocol.TypeSaga && status != protocol.BranchUnknown:
+		answer.Status = status // a saga that is ordered forward may come back, and the reverse
 		return answer
 	case err == nil:
 		err = fmt.Errorf("the resource answered %s to %s", status, p.name)
 	}
 	code := p.unretryableCode
-	if status != p.unretryable {
+	if status != p.unretryable && (o.Type != protocol.TypeSaga || status == p.done || status == protocol.BranchUnknown) {
 		status, code = p.retryable, p.retryableCode
 	}
 	m.log.Warn("branch "+p.name+" failed", "xid", o.XID, "branch", o.BranchID,

@@ -40,6 +40,10 @@ func openDB(path string) (*sql.DB, error) {
 	return db, err
 }
 
+func openStore(t testing.TB, db *sql.DB) (*sagalog.SQL, error) {
+	return sagalog.OpenSQL(t.Context(), sagalog.Config{DB: db})
+}
+
 func openSQLite(t *testing.T, path, node string) *sagalog.SQL {
 	t.Helper()
 	db, err := openDB(path)
