@@ -19,6 +19,13 @@ type Sagas struct {
 // Saga returns what a saga.Engine registers and reports with.
 func (c *Client) Saga() Sagas { return Sagas{c.RM(), transactions{c}} }
 
+// Identity returns the application and the group under which the coordinator finds
+// the engine.
+func (s Sagas) Identity() (application, group string) {
+	cfg := s.transactions.c.cfg
+	return cfg.ApplicationID, cfg.Group
+}
+
 // Begin starts the global transaction of a saga and returns its XID. It may be
 // repeated: what nobody knows of ends by its time-out.
 func (s Sagas) Begin(ctx context.Context, name string, timeout time.Duration) (string, error) {

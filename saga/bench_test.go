@@ -29,7 +29,11 @@ func BenchmarkThreeHTTPSteps(b *testing.B) {
 	require.NoError(b, err)
 	e, err := saga.Open(context.Background(), saga.Config{Store: store, Invokers: map[string]saga.Invoker{"http": httpservice.New(httpservice.Config{})}})
 	require.NoError(b, err)
-	defer func() { _ = e.Close(context.Background()); _ = store.Close(); http.DefaultClient.CloseIdleConnections() }()
+	defer func() {
+		_ = e.Close(context.Background())
+		_ = store.Close()
+		http.DefaultClient.CloseIdleConnections()
+	}()
 	_, err = e.Define(context.Background(), []byte(`{"Name":"order","StartState":"A","Version":"1","States":{
 	 "A":{"Type":"ServiceTask","ServiceType":"http","ServiceName":"`+server.URL+`","ServiceMethod":"/a","Input":[{"id":"$.[id]"}],"Output":{"a":"$.done"},"CompensateState":"CA","Next":"B"},
 	 "B":{"Type":"ServiceTask","ServiceType":"http","ServiceName":"`+server.URL+`","ServiceMethod":"/b","Input":[{"id":"$.[id]"}],"Output":{"b":"$.done"},"CompensateState":"CA","Next":"C"},

@@ -14,19 +14,19 @@ import (
 )
 
 // call makes a call and returns its result.
-func (d *driver) call(c machine.Call) machine.Result {
+func (d *driver) call(ctx context.Context, c machine.Call) machine.Result {
 	result := machine.Result{Row: c.Row}
 	var output any
 	var err error
 	switch c.Kind {
 	case machine.CallMachine:
-		return d.runChild(c)
+		return d.runChild(ctx, c)
 	case machine.CallUndoMachine:
-		return d.undoChild(c)
+		return d.undoChild(ctx, c)
 	case machine.CallScript:
-		output, err = d.script(c)
+		output, err = d.script(ctx, c)
 	default:
-		output, err = d.service(c)
+		output, err = d.service(ctx, c)
 	}
 	if err == nil {
 		result.Output, err = plainCopy(output)
@@ -38,7 +38,7 @@ func (d *driver) call(c machine.Call) machine.Result {
 }
 
 // service calls a service, again after the errors that the state's Retry names.
-func (d *driver) service(c machine.Call) (any, error) {
+func (d *driver) service(ctx context.Context, c machine.Call) (any, error) {
 	s := c.State
 	r := Request{Service: s.ServiceName, Method: s.ServiceMethod, Type: s.ServiceType, ParameterTypes: s.ParameterTypes, Input: c.Input,
 		Call: Call{Instance: d.x.Instance.ID, XID: d.xid, State: s.Name, Key: c.Row.InstanceID + ":" + c.Origin.ID}}
@@ -49,7 +49,7 @@ func (d *driver) service(c machine.Call) (any, error) {
 	var attempts machine.Attempts
 	for {
 		r.Call.Attempt++
-		output, err := d.attempt(r)
+		output, err := d.attempt(ctx, r)
 		if err == nil {
 			return output, nil
 		}
@@ -57,14 +57,14 @@ func (d *driver) service(c machine.Call) (any, error) {
 		if !again {
 			return nil, err
 		}
-		if !sleep(d.ctx, wait) {
+		if !sleep(ctx, wait) {
 			return nil, err
 		}
 	}
 }
 
-func (d *driver) attempt(r Request) (output any, err error) {
-	ctx, cancel := context.WithTimeout(context.WithValue(d.ctx, callKey{}, r.Call), d.cfg.InvokeTimeout)
+func (d *driver) attempt(ctx context.Context, r Request) (output any, err error) {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callKey{}, r.Call), d.cfg.InvokeTimeout)
 	defer cancel()
 	if d.xid != "" {
 		ctx = xid.NewContext(ctx, d.xid)
@@ -88,7 +88,7 @@ func (d *driver) attempt(r Request) (output any, err error) {
 
 // script runs a script. As in Seata its variables are the keys of the first input;
 // those that have no value are null.
-func (d *driver) script(c machine.Call) (any, error) {
+func (d *driver) script(ctx context.Context, c machine.Call) (any, error) {
 	variables := map[string]any{}
 	if len(c.State.Input) > 0 {
 		names, _ := c.State.Input[0].(map[string]any)
@@ -98,7 +98,7 @@ func (d *driver) script(c machine.Call) (any, error) {
 		}
 	}
 	if run := d.cfg.Scripts[c.State.ScriptType]; run != nil {
-		ctx, cancel := context.WithTimeout(d.ctx, d.cfg.InvokeTimeout)
+		ctx, cancel := context.WithTimeout(ctx, d.cfg.InvokeTimeout)
 		defer cancel()
 		return run(ctx, c.State.ScriptContent, variables)
 	}
@@ -125,8 +125,8 @@ func childOf(r *machine.Row) string { return r.InstanceID + ":" + r.ID }
 
 // runChild runs a machine in the machine, or goes on with the one that an earlier
 // run of the state has begun.
-func (d *driver) runChild(c machine.Call) machine.Result {
-	x, err := d.child(c)
+func (d *driver) runChild(ctx context.Context, c machine.Call) machine.Result {
+	x, err := d.child(ctx, c)
 	if err != nil && x == nil {
 		result := machine.Result{Row: c.Row, Failure: d.failure(err)}
 		if errors.Is(err, machine.ErrDenied) { // the run that is repeated tells how it stands
@@ -154,21 +154,21 @@ func (d *driver) runChild(c machine.Call) machine.Result {
 }
 
 // child returns the inner execution at its end; with an error it may be nil.
-func (d *driver) child(c machine.Call) (*machine.Execution, error) {
+func (d *driver) child(ctx context.Context, c machine.Call) (*machine.Execution, error) {
 	if c.Mode != machine.Starting {
-		ids, err := d.cfg.Store.Children(d.ctx, childOf(c.Origin))
+		ids, err := d.cfg.Store.Children(ctx, childOf(c.Origin))
 		if err != nil {
 			return nil, err
 		}
 		if len(ids) > 0 {
-			x, err := d.goOn(ids[0], c)
+			x, err := d.goOn(ctx, ids[0], c)
 			if x == nil || x.Instance.Compensation != machine.Succeeded || c.Mode != machine.Forwarding {
 				return x, err
 			}
 			// It was undone: begin anew.
 		}
 	}
-	p, err := d.programOf(d.ctx, c.State.StateMachineName)
+	p, err := d.programOf(ctx, c.State.StateMachineName)
 	if err != nil {
 		return nil, err
 	}
@@ -178,51 +178,51 @@ func (d *driver) child(c machine.Call) (*machine.Execution, error) {
 	inst := &machine.Instance{ID: sagalog.NewID(time.Now()), MachineID: p.id, Tenant: d.x.Instance.Tenant,
 		ParentID: childOf(c.Origin), BusinessKey: c.Row.BusinessKey, StartParams: firstMap(c.Input)}
 	x := machine.New(p.Program, d.settings(), inst)
-	return d.inner(x, x.Begin(time.Now()))
+	return d.inner(ctx, x, x.Begin(time.Now()))
 }
 
 // goOn takes up an inner instance that has begun.
-func (d *driver) goOn(id string, c machine.Call) (*machine.Execution, error) {
-	x, err := d.reload(d.ctx, id)
+func (d *driver) goOn(ctx context.Context, id string, c machine.Call) (*machine.Execution, error) {
+	x, err := d.reload(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case c.Mode == machine.Forwarding && x.Instance.Compensation != machine.Succeeded:
-		step, err := x.Forward(time.Now(), firstMap(c.Input), false, d.childCompensation)
+		step, err := x.Forward(time.Now(), firstMap(c.Input), false, d.childCompensation(ctx))
 		if errors.Is(err, machine.ErrDone) {
 			return x, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		return d.inner(x, step)
+		return d.inner(ctx, x, step)
 	case x.Instance.Live:
-		return d.inner(x, x.Resume(time.Now()))
+		return d.inner(ctx, x, x.Resume(time.Now()))
 	}
 	return x, nil
 }
 
 // inner drives an inner execution within the call of the outer one.
-func (d *driver) inner(x *machine.Execution, step machine.Step) (*machine.Execution, error) {
-	in := &driver{Engine: d.Engine, x: x, ctx: d.ctx, xid: d.xid}
-	if err := in.commit(&step); err != nil {
+func (d *driver) inner(ctx context.Context, x *machine.Execution, step machine.Step) (*machine.Execution, error) {
+	in := &driver{Engine: d.Engine, x: x, xid: d.xid}
+	if err := in.commit(ctx, &step); err != nil {
 		return nil, err
 	}
-	err := in.drive(step)
+	err := in.drive(ctx, step)
 	return in.x, err
 }
 
 // undoChild compensates the machine that a state has run.
-func (d *driver) undoChild(c machine.Call) machine.Result {
+func (d *driver) undoChild(ctx context.Context, c machine.Call) machine.Result {
 	result := machine.Result{Row: c.Row}
-	ids, err := d.cfg.Store.Children(d.ctx, childOf(c.Origin))
+	ids, err := d.cfg.Store.Children(ctx, childOf(c.Origin))
 	if err == nil && len(ids) == 0 {
 		err = fmt.Errorf("the machine of state row %s is not in the log", c.Origin.ID)
 	}
 	var x *machine.Execution
 	if err == nil {
-		x, err = d.reload(d.ctx, ids[0])
+		x, err = d.reload(ctx, ids[0])
 	}
 	if err != nil {
 		result.Failure = d.failure(err)
@@ -230,7 +230,7 @@ func (d *driver) undoChild(c machine.Call) machine.Result {
 	}
 	step, err := x.Compensate(time.Now(), firstMap(c.Input))
 	if err == nil {
-		x, err = d.inner(x, step)
+		x, err = d.inner(ctx, x, step)
 	}
 	if err != nil && !errors.Is(err, machine.ErrDone) && !errors.Is(err, ErrFault) {
 		result.Failure = d.failure(err)
@@ -248,14 +248,16 @@ func mapOrNil(m map[string]any) any {
 }
 
 // childCompensation returns how the compensation of a row's machine stands.
-func (e *Engine) childCompensation(origin *machine.Row) (machine.Status, error) {
-	ids, err := e.cfg.Store.Children(e.ctx, childOf(origin))
-	if err != nil || len(ids) == 0 {
-		return "", err
+func (e *Engine) childCompensation(ctx context.Context) func(origin *machine.Row) (machine.Status, error) {
+	return func(origin *machine.Row) (machine.Status, error) {
+		ids, err := e.cfg.Store.Children(ctx, childOf(origin))
+		if err != nil || len(ids) == 0 {
+			return "", err
+		}
+		log, err := e.cfg.Store.Load(ctx, ids[0])
+		if err != nil {
+			return "", err
+		}
+		return log.Instance.Compensation, nil
 	}
-	log, err := e.cfg.Store.Load(e.ctx, ids[0])
-	if err != nil {
-		return "", err
-	}
-	return log.Instance.Compensation, nil
 }

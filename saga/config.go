@@ -19,11 +19,12 @@ type Config struct {
 	// Tenant separates machines and instances of one store. Default "000001", as
 	// in Seata.
 	Tenant string
-	// Application and Group name the engine to the coordinator, whose orders reach
-	// every engine of that application and group. They must equal those of the
-	// Client. Without a Coordinator, Application only stands beside definitions.
-	Application, Group string
+	// Application stands beside the definitions in the store. Default: that of the
+	// Coordinator.
+	Application string
 	// Coordinator makes each saga a global transaction. It is client.Client.Saga().
+	// Its orders reach any engine of the same application and group, so all of
+	// them need the same store.
 	Coordinator Coordinator
 	// Timeout bounds a saga from its start, or from where it was taken up again.
 	// Default 30 min.
@@ -59,8 +60,8 @@ func (c *Config) complete() error {
 	if c.Store == nil {
 		return errors.New("saga: Config.Store is missing; sagalog.OpenSQL makes one")
 	}
-	if c.Coordinator != nil && (c.Application == "" || c.Group == "") {
-		return errors.New("saga: Config.Application and Group are missing; a coordinator's orders find the engine by them")
+	if c.Coordinator != nil && c.Application == "" {
+		c.Application, _ = c.Coordinator.Identity()
 	}
 	for name, d := range map[string]*time.Duration{"Timeout": &c.Timeout, "InvokeTimeout": &c.InvokeTimeout} {
 		if *d < 0 {
@@ -88,6 +89,8 @@ func (c *Config) complete() error {
 // Coordinator is what an engine asks of the transaction coordinator.
 type Coordinator interface {
 	rm.Coordinator
+	// Identity returns the application and the group of the client.
+	Identity() (application, group string)
 	// Begin starts a global transaction and returns its XID.
 	Begin(ctx context.Context, name string, timeout time.Duration) (string, error)
 	// Report tells how the saga stands and returns what the coordinator makes of it.

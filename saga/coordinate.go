@@ -28,11 +28,11 @@ func (e *Engine) beginID(ctx context.Context, m *statelang.Machine) (string, err
 
 // abandonID ends the global transaction of a saga that did not begin. If that
 // fails, its time-out ends it: the engine does not know the saga then.
-func (e *Engine) abandonID(id string, m *statelang.Machine) {
+func (e *Engine) abandonID(ctx context.Context, id string, m *statelang.Machine) {
 	if e.cfg.Coordinator == nil || !m.Persist {
 		return
 	}
-	ctx, cancel := context.WithTimeout(e.ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if _, err := e.cfg.Coordinator.Report(ctx, id, protocol.StatusFinished); err != nil {
 		e.cfg.Logger.Info("saga: the transaction of a saga that did not begin ends by its time-out", "xid", id, "error", err)
@@ -49,11 +49,11 @@ func rootID(i *machine.Instance) string {
 }
 
 // branch returns the id of a new run: that of a branch under a coordinator.
-func (d *driver) branch(r *machine.Row) (string, error) {
+func (d *driver) branch(ctx context.Context, r *machine.Row) (string, error) {
 	if d.xid == "" || d.cfg.NoBranches {
 		return sagalog.NewID(time.Now()), nil
 	}
-	id, err := d.cfg.Coordinator.RegisterBranch(d.ctx, rm.Registration{
+	id, err := d.cfg.Coordinator.RegisterBranch(ctx, rm.Registration{
 		XID: d.xid, Type: protocol.TypeSaga, ResourceID: d.x.Machine().Name + "#" + r.Name,
 		RequestKey: sagalog.NewID(time.Now()),
 	})
@@ -65,19 +65,19 @@ func (d *driver) branch(r *machine.Row) (string, error) {
 
 // tell reports what a written batch means to the coordinator. What it does not hear
 // now it asks for: it orders the saga on, and gets the answer from the log.
-func (d *driver) tell(b *machine.Batch) {
+func (d *driver) tell(ctx context.Context, b *machine.Batch) {
 	if d.xid == "" {
 		return
 	}
 	if !d.cfg.NoBranches {
 		for _, r := range b.Done {
-			d.reportBranch(r)
+			d.reportBranch(ctx, r)
 		}
 	}
 	if b.Finish == nil || b.Finish.ParentID != "" || time.Since(b.Finish.Updated) > d.cfg.Timeout {
 		return
 	}
-	if _, err := d.cfg.Coordinator.Report(d.ctx, d.xid, globalStatus(b.Finish)); err != nil {
+	if _, err := d.cfg.Coordinator.Report(ctx, d.xid, globalStatus(b.Finish)); err != nil {
 		d.cfg.Logger.Warn("saga: the coordinator was not told of the end; it will ask", "saga", d.xid, "error", err)
 	}
 }
@@ -102,7 +102,7 @@ func globalStatus(i *machine.Instance) protocol.GlobalStatus {
 	return protocol.StatusUnKnown
 }
 
-func (d *driver) reportBranch(r *machine.Row) {
+func (d *driver) reportBranch(ctx context.Context, r *machine.Row) {
 	origin := r
 	if r.CompensatedFor != "" {
 		for _, other := range d.x.Rows {
@@ -120,7 +120,7 @@ func (d *driver) reportBranch(r *machine.Row) {
 	if err != nil { // it began without a coordinator
 		return
 	}
-	err = d.cfg.Coordinator.ReportBranch(d.ctx, rm.Report{Status: status,
+	err = d.cfg.Coordinator.ReportBranch(ctx, rm.Report{Status: status,
 		Branch: rm.Branch{XID: d.xid, ID: id, Type: protocol.TypeSaga, ResourceID: d.x.Machine().Name + "#" + origin.Name}})
 	if err != nil {
 		d.cfg.Logger.Info("saga: a branch's status was not reported", "saga", d.xid, "state", r.Name, "error", err)
@@ -145,8 +145,19 @@ func branchStatus(r, origin *machine.Row) protocol.BranchStatus {
 // compensate (org.apache.seata.saga.rm.SagaResourceManager).
 type resource struct{ e *Engine }
 
-func (r resource) ID() string                      { return r.e.cfg.Application + "#" + r.e.cfg.Group }
+func (r resource) ID() string {
+	application, group := r.e.cfg.Coordinator.Identity()
+	return application + "#" + group
+}
+
 func (r resource) BranchType() protocol.BranchType { return protocol.TypeSaga }
+
+// Closed lets another engine of the process take the orders.
+func (r resource) Closed() bool {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return r.e.closed
+}
 
 func (r resource) Commit(ctx context.Context, b rm.Branch) (protocol.BranchStatus, error) {
 	saga, err := r.e.Forward(ctx, b.XID, nil)

@@ -14,32 +14,16 @@ import (
 type driver struct {
 	*Engine
 	x *machine.Execution
-	// ctx ends with the engine and has the values of whoever asked for the run.
-	ctx context.Context
 	// xid is the global transaction of the outermost saga, or empty.
 	xid string
 }
 
-// driver makes one for x. The values of ctx, such as a trace, reach the services.
-func (e *Engine) driver(ctx context.Context, x *machine.Execution) *driver {
-	d := &driver{Engine: e, x: x, ctx: engineContext{e.ctx, ctx}}
+func (e *Engine) driver(x *machine.Execution) *driver {
+	d := &driver{Engine: e, x: x}
 	if e.cfg.Coordinator != nil && x.Machine().Persist {
 		d.xid = rootID(x.Instance)
 	}
 	return d
-}
-
-// engineContext has the life of one context and the values of another.
-type engineContext struct {
-	context.Context
-	values context.Context
-}
-
-func (c engineContext) Value(key any) any {
-	if v := c.values.Value(key); v != nil {
-		return v
-	}
-	return c.Context.Value(key)
 }
 
 // Waits between attempts to reach a log that fails.
@@ -50,16 +34,16 @@ const (
 
 // drive takes an execution, whose first step is committed, to its end. When the log
 // fails it goes on from what the log has, as soon as it can be read.
-func (d *driver) drive(step machine.Step) error {
-	err := d.follow(step)
-	for wait := firstLogWait; err != nil && !final(err) && d.ctx.Err() == nil; wait = min(2*wait, longLogWait) {
+func (d *driver) drive(ctx context.Context, step machine.Step) error {
+	err := d.follow(ctx, step)
+	for wait := firstLogWait; err != nil && !final(err) && ctx.Err() == nil; wait = min(2*wait, longLogWait) {
 		d.cfg.Logger.Warn("saga: the log failed; trying to go on from it", "saga", d.x.Instance.ID, "error", err)
-		if !sleep(d.ctx, wait) {
+		if !sleep(ctx, wait) {
 			break
 		}
-		err = d.again()
+		err = d.again(ctx)
 	}
-	if err != nil && d.ctx.Err() != nil && !errors.Is(err, ErrClosed) {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrClosed) {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	if err != nil {
@@ -90,12 +74,12 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 }
 
 // again reads the instance and resumes it.
-func (d *driver) again() error {
-	log, err := d.cfg.Store.Load(d.ctx, d.x.Instance.ID)
+func (d *driver) again(ctx context.Context) error {
+	log, err := d.cfg.Store.Load(ctx, d.x.Instance.ID)
 	if err != nil {
 		return err
 	}
-	p, err := d.programByID(d.ctx, log.Instance.MachineID)
+	p, err := d.programByID(ctx, log.Instance.MachineID)
 	if err != nil {
 		return err
 	}
@@ -108,45 +92,38 @@ func (d *driver) again() error {
 		return nil
 	}
 	step := x.Resume(time.Now())
-	if err := d.commit(&step); err != nil {
+	if err := d.commit(ctx, &step); err != nil {
 		return err
 	}
-	return d.follow(step)
+	return d.follow(ctx, step)
 }
 
 // follow makes the calls of committed steps until the execution has ended.
-func (d *driver) follow(step machine.Step) error {
+func (d *driver) follow(ctx context.Context, step machine.Step) error {
 	results := make(chan machine.Result)
-	over := make(chan struct{})
-	defer close(over)
 	active := 0
+	defer func() { // calls that an end did not wait for, and those of a saga that stops
+		for ; active > 0; active-- {
+			<-results
+		}
+	}()
 	for !step.Ended {
 		var result machine.Result
 		if len(step.Calls) == 1 && active == 0 {
-			result = d.call(step.Calls[0])
+			result = d.call(ctx, step.Calls[0])
 		} else {
 			active += len(step.Calls)
 			for _, c := range step.Calls {
-				d.calls.Go(func() {
-					r := d.call(c)
-					select {
-					case results <- r:
-					case <-over:
-					}
-				})
+				go func() { results <- d.call(ctx, c) }()
 			}
-			select {
-			case result = <-results:
-				active--
-			case <-d.ctx.Done():
-				return ErrClosed
-			}
+			result = <-results
+			active--
 		}
-		if d.ctx.Err() != nil { // what a call said while it was being stopped says nothing
+		if ctx.Err() != nil { // what a call said while it was being stopped says nothing
 			return ErrClosed
 		}
 		step = d.x.Returned(time.Now(), result)
-		if err := d.commit(&step); err != nil {
+		if err := d.commit(ctx, &step); err != nil {
 			return err
 		}
 	}
@@ -158,27 +135,27 @@ func (d *driver) follow(step machine.Step) error {
 
 // commit makes a step durable: new rows get their ids, the batch is written, the
 // coordinator is told.
-func (d *driver) commit(step *machine.Step) error {
-	if err := d.identify(step); err != nil {
+func (d *driver) commit(ctx context.Context, step *machine.Step) error {
+	if err := d.identify(ctx, step); err != nil {
 		*step = d.x.Refuse(time.Now(), *step, err)
 	}
 	if step.Batch.Empty() {
 		return nil
 	}
-	if err := d.cfg.Store.Write(d.ctx, &step.Batch); err != nil {
+	if err := d.cfg.Store.Write(ctx, &step.Batch); err != nil {
 		return err
 	}
-	d.tell(&step.Batch)
+	d.tell(ctx, &step.Batch)
 	return nil
 }
 
 // identify gives the new rows their ids.
-func (d *driver) identify(step *machine.Step) *machine.Failure {
+func (d *driver) identify(ctx context.Context, step *machine.Step) *machine.Failure {
 	for _, r := range step.Batch.Begun {
 		if r.ID != "" {
 			continue
 		}
-		id, err := d.branch(r)
+		id, err := d.branch(ctx, r)
 		if err != nil {
 			f := d.failure(err)
 			f.Message = fmt.Sprintf("state %s cannot begin: %s", r.Name, f.Message)

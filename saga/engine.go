@@ -15,19 +15,19 @@ import (
 
 // Engine runs sagas. It may be used concurrently.
 type Engine struct {
-	cfg  Config
-	ctx  context.Context // ends what runs; it is the engine's own life, no caller's
-	stop context.CancelFunc
+	cfg Config
 
 	mu        sync.Mutex
 	functions map[string]map[string]*function
 	programs  map[string]*program // by definition id
 	newest    map[string]*program // by name
-	running   map[string]bool
-	closing   bool
-	adopting  bool
-	runs      sync.WaitGroup
-	calls     sync.WaitGroup
+	// running has what ends a saga that this engine drives.
+	running map[string]context.CancelFunc
+	// stopAdopting ends the search for sagas of nodes that die; nil if there is none.
+	stopAdopting    context.CancelFunc
+	closing, closed bool
+	// work are the goroutines of the engine.
+	work sync.WaitGroup
 }
 
 // program is a compiled definition.
@@ -42,12 +42,10 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e := &Engine{cfg: cfg, ctx: life, stop: stop, functions: map[string]map[string]*function{},
-		programs: map[string]*program{}, newest: map[string]*program{}, running: map[string]bool{}}
+	e := &Engine{cfg: cfg, functions: map[string]map[string]*function{},
+		programs: map[string]*program{}, newest: map[string]*program{}, running: map[string]context.CancelFunc{}}
 	if cfg.Coordinator != nil {
 		if err := cfg.Coordinator.RegisterResource(ctx, resource{e}); err != nil {
-			stop()
 			return nil, fmt.Errorf("saga: %w", err)
 		}
 	}
@@ -59,18 +57,25 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closing = true
+	if e.stopAdopting != nil {
+		e.stopAdopting()
+	}
 	e.mu.Unlock()
 	done := make(chan struct{})
-	go func() { defer close(done); e.runs.Wait() }()
+	go func() { defer close(done); e.work.Wait() }()
 	var err error
 	select {
 	case <-done:
 	case <-ctx.Done():
 		err = fmt.Errorf("saga: stopped while sagas were running; Recover goes on with them: %w", context.Cause(ctx))
 	}
-	e.stop()
+	e.mu.Lock()
+	e.closed = true
+	for _, stop := range e.running {
+		stop()
+	}
+	e.mu.Unlock()
 	<-done
-	e.calls.Wait()
 	return err
 }
 
@@ -228,27 +233,27 @@ func (e *Engine) StartAsync(ctx context.Context, name string, params map[string]
 	if inst.ID, err = e.beginID(ctx, p.Machine); err != nil {
 		return nil, fmt.Errorf("saga: start %s: %w", name, err)
 	}
-	if err := e.claim(inst.ID); err != nil {
+	life, err := e.claim(ctx, inst.ID)
+	if err != nil {
 		return nil, err
 	}
-	x := machine.New(p.Program, e.settings(), inst)
-	d := e.driver(ctx, x)
-	step := x.Begin(time.Now())
-	if err := d.commit(&step); err != nil {
+	d := e.driver(machine.New(p.Program, e.settings(), inst))
+	step := d.x.Begin(time.Now())
+	if err := d.commit(life, &step); err != nil {
+		e.abandonID(life, inst.ID, p.Machine)
 		e.release(inst.ID)
-		e.abandonID(inst.ID, p.Machine)
 		return nil, fmt.Errorf("saga: start %s: %w", name, err)
 	}
-	return e.launch(d, step), nil
+	return e.launch(life, d, step), nil
 }
 
 // launch drives a saga whose first step is committed in a goroutine of its own.
-func (e *Engine) launch(d *driver, step machine.Step) *Run {
+func (e *Engine) launch(ctx context.Context, d *driver, step machine.Step) *Run {
 	r := &Run{ID: d.x.Instance.ID, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		defer e.release(r.ID)
-		r.err = d.drive(step)
+		r.err = d.drive(ctx, step)
 		r.saga = outcome(d.x)
 	}()
 	return r
@@ -287,24 +292,27 @@ func (e *Engine) ready(m *statelang.Machine) error {
 
 const springBean = "SpringBean"
 
-// claim makes sure that an instance is driven once in this process.
-func (e *Engine) claim(id string) error {
+// claim makes sure that an instance is driven once in this process. The context is
+// the run's: it has the values of ctx, such as a trace, and ends with the engine.
+func (e *Engine) claim(ctx context.Context, id string) (context.Context, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
-		return ErrClosed
+		return nil, ErrClosed
 	}
-	if e.running[id] {
-		return fmt.Errorf("saga %s: %w", id, ErrRunning)
+	if e.running[id] != nil {
+		return nil, fmt.Errorf("saga %s: %w", id, ErrRunning)
 	}
-	e.running[id] = true
-	e.runs.Add(1)
-	return nil
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.running[id] = stop
+	e.work.Add(1)
+	return life, nil
 }
 
 func (e *Engine) release(id string) {
 	e.mu.Lock()
+	e.running[id]()
 	delete(e.running, id)
 	e.mu.Unlock()
-	e.runs.Done()
+	e.work.Done()
 }

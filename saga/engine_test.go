@@ -68,7 +68,3 @@ func openEngine(t *testing.T, cfg saga.Config) *saga.Engine {
 	})
 	return e
 }
-
-const victimVariable = "QIAO_SAGA_VICTIM"
-
-func victim() {}

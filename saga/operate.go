@@ -52,7 +52,7 @@ func (e *Engine) ByBusinessKey(ctx context.Context, key string) (*Saga, error) {
 // again. params replace variables. A saga that has succeeded is returned as it is.
 func (e *Engine) Forward(ctx context.Context, id string, params map[string]any) (*Saga, error) {
 	return e.operate(ctx, id, params, func(x *machine.Execution, params map[string]any) (machine.Step, error) {
-		return x.Forward(time.Now(), params, false, e.childCompensation)
+		return x.Forward(time.Now(), params, false, e.childCompensation(ctx))
 	})
 }
 
@@ -60,7 +60,7 @@ func (e *Engine) Forward(ctx context.Context, id string, params map[string]any) 
 // had not been there: it is marked SK in the log.
 func (e *Engine) SkipAndForward(ctx context.Context, id string, params map[string]any) (*Saga, error) {
 	return e.operate(ctx, id, params, func(x *machine.Execution, params map[string]any) (machine.Step, error) {
-		return x.Forward(time.Now(), params, true, e.childCompensation)
+		return x.Forward(time.Now(), params, true, e.childCompensation(ctx))
 	})
 }
 
@@ -78,10 +78,11 @@ func (e *Engine) operate(ctx context.Context, id string, params map[string]any, 
 	if err != nil {
 		return nil, fmt.Errorf("saga %s: parameters: %w", id, err)
 	}
-	if err := e.claim(id); err != nil {
+	life, err := e.claim(ctx, id)
+	if err != nil {
 		return nil, err
 	}
-	r, saga, err := e.takeUp(ctx, id, func(x *machine.Execution) (machine.Step, error) {
+	r, saga, err := e.takeUp(life, id, func(x *machine.Execution) (machine.Step, error) {
 		i := x.Instance
 		if i.Live && time.Since(i.Updated) <= e.cfg.Timeout {
 			return machine.Step{}, fmt.Errorf("saga %s: %w, in another process or in one that has died", id, ErrRunning)
@@ -113,11 +114,11 @@ func (e *Engine) takeUp(ctx context.Context, id string, begin func(*machine.Exec
 	if err != nil {
 		return nil, nil, err
 	}
-	d := e.driver(ctx, x)
-	if err := d.commit(&step); err != nil {
+	d := e.driver(x)
+	if err := d.commit(ctx, &step); err != nil {
 		return nil, nil, fmt.Errorf("saga %s: %w", id, err)
 	}
-	return e.launch(d, step), nil, nil
+	return e.launch(ctx, d, step), nil, nil
 }
 
 // Recover goes on with all sagas that this node was running when it stopped, and
@@ -134,7 +135,7 @@ func (e *Engine) Recover(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	e.adoptFromNowOn()
+	e.adoptFromNowOn(context.WithoutCancel(ctx))
 	logs = append(logs, adopted...)
 	return len(logs), e.recoverAll(ctx, logs)
 }
@@ -161,13 +162,14 @@ func (e *Engine) recoverAll(ctx context.Context, logs []*machine.Log) error {
 
 func (e *Engine) recoverOne(ctx context.Context, log *machine.Log) error {
 	id := log.Instance.ID
-	if err := e.claim(id); err != nil {
+	life, err := e.claim(ctx, id)
+	if err != nil {
 		if errors.Is(err, ErrRunning) { // it has begun since the log was read
 			return nil
 		}
 		return err
 	}
-	x, err := e.fromLog(ctx, log)
+	x, err := e.fromLog(life, log)
 	if err == nil {
 		err = e.ready(x.Machine())
 	}
@@ -175,13 +177,13 @@ func (e *Engine) recoverOne(ctx context.Context, log *machine.Log) error {
 		e.release(id)
 		return fmt.Errorf("saga %s is not recovered: %w", id, err)
 	}
-	d := e.driver(ctx, x)
+	d := e.driver(x)
 	step := x.Resume(time.Now())
-	if err := d.commit(&step); err != nil {
+	if err := d.commit(life, &step); err != nil {
 		e.release(id)
 		return fmt.Errorf("saga %s is not recovered: %w", id, err)
 	}
-	if _, err := e.launch(d, step).Wait(ctx); err != nil && !errors.Is(err, ErrFault) {
+	if _, err := e.launch(life, d, step).Wait(ctx); err != nil && !errors.Is(err, ErrFault) {
 		return err
 	}
 	return nil
@@ -190,20 +192,20 @@ func (e *Engine) recoverOne(ctx context.Context, log *machine.Log) error {
 // adoptEvery is how often an engine looks for sagas of nodes that have died.
 const adoptEvery = 5 * time.Second
 
-func (e *Engine) adoptFromNowOn() {
+func (e *Engine) adoptFromNowOn(ctx context.Context) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.adopting || e.closing {
+	if e.stopAdopting != nil || e.closing {
 		return
 	}
-	e.adopting = true
-	e.calls.Go(func() {
-		for sleep(e.ctx, adoptEvery) {
-			logs, err := e.cfg.Store.Adopt(e.ctx)
+	ctx, e.stopAdopting = context.WithCancel(ctx)
+	e.work.Go(func() {
+		for sleep(ctx, adoptEvery) {
+			logs, err := e.cfg.Store.Adopt(ctx)
 			if err == nil {
-				err = e.recoverAll(e.ctx, logs)
+				err = e.recoverAll(ctx, logs)
 			}
-			if err != nil && e.ctx.Err() == nil {
+			if err != nil && ctx.Err() == nil {
 				e.cfg.Logger.Warn("saga: sagas of nodes that have died", "error", err)
 			}
 		}

@@ -55,6 +55,17 @@ func Rooms() []Room {
 		{"rm/tcc", false, "TCC actions", []string{"rm"}},
 		{"rm/tcc/fence", false, "the fence: each phase of an action at most once", []string{"rm/tcc"}},
 
+		{"saga/statelang", pure, "Seata's JSON language of state machines: parse, check, tell where it is wrong", nil},
+		{"saga/expression", pure, "the expressions and small scripts of state machines, on github.com/expr-lang/expr", nil},
+		{"saga/machine", pure, "what an instance of a state machine does next, and its statuses",
+			[]string{"saga/statelang", "saga/expression"}},
+		{"saga/sagalog", false, "the log of sagas in Seata's three tables, its writes grouped; who runs what", []string{"saga/machine"}},
+		{"saga/graph", pure, "a picture of a state machine, and of how far an instance came", []string{"saga/machine"}},
+		{"saga", false, "the engine: drives instances, calls services, recovers, tells the coordinator",
+			[]string{"saga/sagalog", "rm", "protocol/xid"}},
+		{"saga/httpservice", false, "services of sagas over HTTP", []string{"saga"}},
+		{"saga/grpcservice", false, "services of sagas over gRPC, without generated code", []string{"saga"}},
+
 		{"datasource/schema", pure, "Table, Column, quoting, per dialect", nil},
 		{"datasource/sqlparse", pure, "SQL to the small Statement, per dialect", []string{"datasource/schema"}},
 		{"datasource/meta", false, "reads and caches the schema of a database", []string{"datasource/schema"}},
