@@ -33,11 +33,7 @@ func openDB(path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	schema, err := os.ReadFile("../script/client/saga/db/sqlite.sql")
-	if err == nil {
-		_, err = db.Exec(string(schema))
-	}
-	return db, err
+	return db, sagalog.CreateTables(context.Background(), db)
 }
 
 func openStore(t testing.TB, db *sql.DB) (*sagalog.SQL, error) {

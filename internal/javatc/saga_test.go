@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -72,10 +71,7 @@ func newTravel(t *testing.T, tc *coordinator, answer map[string][]error) *travel
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "saga.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(20000)")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	schema, err := os.ReadFile("../../script/client/saga/db/sqlite.sql")
-	require.NoError(t, err)
-	_, err = db.Exec(string(schema))
-	require.NoError(t, err)
+	require.NoError(t, sagalog.CreateTables(t.Context(), db))
 	w.db = db
 	w.app, err = client.Open(t.Context(), client.Config{Addresses: []string{tc.address}, ApplicationID: application(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)

@@ -292,3 +292,21 @@ func (s *SQL) definition(ctx context.Context, what, where string, args ...any) (
 	}
 	return *found, nil
 }
+
+// Read returns an instance and its definition without joining the node that cfg
+// names: for tools that look and change nothing.
+func Read(ctx context.Context, cfg Config, id string) (*machine.Log, Definition, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, Definition{}, err
+	}
+	s := &SQL{cfg: cfg}
+	if err := s.probe(ctx); err != nil {
+		return nil, Definition{}, err
+	}
+	log, err := s.Load(ctx, id)
+	if err != nil {
+		return nil, Definition{}, err
+	}
+	d, err := s.ByID(ctx, log.Instance.MachineID)
+	return log, d, err
+}

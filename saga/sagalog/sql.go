@@ -115,18 +115,14 @@ func (s *SQL) Close() error {
 
 // probe finds out which database it is and whether the tables are there.
 func (s *SQL) probe(ctx context.Context) error {
-	var version string
-	if s.cfg.DB.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version) == nil {
-		s.dialect = sqlite
-	} else if err := s.cfg.DB.QueryRowContext(ctx, "SELECT version()").Scan(&version); err != nil {
-		return fmt.Errorf("saga log: the database does not tell its version: %w", err)
-	} else if strings.HasPrefix(version, "PostgreSQL") {
-		s.dialect = postgresql
+	var err error
+	if s.dialect, err = dialectOf(ctx, s.cfg.DB); err != nil {
+		return err
 	}
 	for _, table := range []string{s.cfg.TablePrefix + "state_machine_inst", "qiao_saga_owner", "qiao_saga_node"} {
 		rows, err := s.cfg.DB.QueryContext(ctx, "SELECT 1 FROM "+table+" WHERE 1 = 0")
 		if err != nil {
-			return fmt.Errorf("saga log: table %s: %w; create the tables with script/client/saga/db", table, err)
+			return fmt.Errorf("saga log: table %s: %w; create the tables with sagalog.CreateTables or a script of script/client/saga/db", table, err)
 		}
 		err = errors.Join(rows.Err(), rows.Close())
 		if err != nil {
