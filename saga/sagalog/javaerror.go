@@ -1,10 +1,7 @@
 package sagalog
 
 import (
-	"bytes"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -14,14 +11,15 @@ import (
 // Seata keeps an error as a serialized Java object, and an engine of Java cannot
 // load an instance whose error is anything else. So a Failure becomes a
 // java.lang.RuntimeException: its message is that of the Failure, and its stack
-// trace lists the names that the Failure goes by, one a frame. What Java wrote is
-// searched for the class and the message.
+// trace lists the names that the Failure goes by, one a frame. Of what Java wrote,
+// the classes and the message are taken.
 
 const (
 	javaMagic = "\xac\xed\x00\x05"
 	// The bytes of Java's serialization protocol.
 	tcNull, tcReference, tcClassDesc, tcObject = 0x70, 0x71, 0x72, 0x73
-	tcString, tcArray, tcEndBlock, tcLong      = 0x74, 0x75, 0x78, 0x7c
+	tcString, tcArray, tcClass, tcBlock        = 0x74, 0x75, 0x76, 0x77
+	tcEndBlock, tcBlockLong, tcLong, tcEnum    = 0x78, 0x7a, 0x7c, 0x7e
 	scSerializable, scWriteMethod              = 0x02, 0x03
 )
 
@@ -151,205 +149,4 @@ func (w *javaWriter) frameHead(first bool) {
 	w.class("java.lang.StackTraceElement", 0x6109c59a2636dd85, scSerializable,
 		"I lineNumber", "L declaringClass "+javaText, "L fileName "+javaText, "L methodName "+javaText)
 	w.bytes(tcNull)
-}
-
-// decodeFailure reads what encodeFailure or an engine of Java wrote.
-func decodeFailure(b []byte) *machine.Failure {
-	if len(b) == 0 {
-		return nil
-	}
-	r := &javaReader{b: b}
-	f, err := r.failure()
-	if err != nil {
-		return &machine.Failure{Class: "unreadable", Message: fmt.Sprintf("an error of %d bytes that cannot be read: %v", len(b), err)}
-	}
-	return f
-}
-
-type javaReader struct{ b []byte }
-
-var errNoException = errors.New("it is no serialized Java exception")
-
-// failure collects the class names and the strings in their order, which is all
-// that is needed, without building objects.
-func (r *javaReader) failure() (*machine.Failure, error) {
-	if !strings.HasPrefix(string(r.b), javaMagic) {
-		return nil, errNoException
-	}
-	ours := r.ours()
-	if ours != nil {
-		return ours, nil
-	}
-	rest := r.b[len(javaMagic):]
-	if len(rest) < 2 || rest[0] != tcObject || rest[1] != tcClassDesc {
-		return nil, errNoException
-	}
-	rest = rest[1:]
-	f := &machine.Failure{}
-	// Class after class, from the exception's own to Throwable.
-	for len(rest) > 0 && rest[0] == tcClassDesc {
-		name, after, err := classAt(rest)
-		if err != nil {
-			return nil, err
-		}
-		if f.Class == "" {
-			f.Class = name
-		} else {
-			f.Also = append(f.Also, name)
-		}
-		rest = after
-	}
-	f.Message = firstText(rest)
-	return f, nil
-}
-
-// classAt reads a class description and returns its name and what follows it.
-func classAt(b []byte) (name string, rest []byte, err error) {
-	short := errors.New("it is cut off")
-	take := func(n int) []byte {
-		if err != nil || len(b) < n {
-			err = short
-			return make([]byte, n)
-		}
-		part := b[:n]
-		b = b[n:]
-		return part
-	}
-	take(1)
-	name = string(take(int(binary.BigEndian.Uint16(take(2)))))
-	take(9)
-	for range binary.BigEndian.Uint16(take(2)) {
-		kind := take(1)[0]
-		take(int(binary.BigEndian.Uint16(take(2))))
-		if kind != 'L' && kind != '[' {
-			continue
-		}
-		switch take(1)[0] {
-		case tcString:
-			take(int(binary.BigEndian.Uint16(take(2))))
-		case tcReference:
-			take(4)
-		default:
-			return name, nil, errNoException
-		}
-		if err != nil {
-			break
-		}
-	}
-	if end := take(1); err == nil && end[0] != tcEndBlock {
-		return name, nil, errNoException
-	}
-	return name, b, err
-}
-
-// firstText returns the first string in b that is no type's name.
-func firstText(b []byte) string {
-	for i := 0; i+3 <= len(b); i++ {
-		if b[i] != tcString {
-			continue
-		}
-		n := int(binary.BigEndian.Uint16(b[i+1:]))
-		if i+3+n > len(b) {
-			continue
-		}
-		s := string(b[i+3 : i+3+n])
-		if utf8.ValidString(s) && !(strings.HasPrefix(s, "L") && strings.HasSuffix(s, ";")) && !strings.HasPrefix(s, "[L") {
-			return s
-		}
-	}
-	return ""
-}
-
-// ours reads an exception that encodeFailure wrote, or returns nil.
-func (r *javaReader) ours() *machine.Failure {
-	b, ok := r.b, true
-	skip := func(write func(w *javaWriter)) {
-		w := &javaWriter{}
-		write(w)
-		ok = ok && bytes.HasPrefix(b, w.b)
-		if ok {
-			b = b[len(w.b):]
-		}
-	}
-	text := func() (s string) {
-		if ok {
-			s, b, ok = textAt(b)
-		}
-		return s
-	}
-	u32 := func() (n uint32) {
-		if ok = ok && len(b) >= 4; ok {
-			n, b = binary.BigEndian.Uint32(b), b[4:]
-		}
-		return n
-	}
-	skip((*javaWriter).head)
-	f := &machine.Failure{Message: text()}
-	skip(func(w *javaWriter) { w.arrayHead(0); w.b = w.b[:len(w.b)-4] })
-	for i := range u32() {
-		skip(func(w *javaWriter) { w.frameHead(i == 0) })
-		line := u32()
-		name := text()
-		ok = ok && text() == nameFile && text() == nameFrame
-		if !ok {
-			return nil
-		}
-		if i > 0 {
-			f.Also = append(f.Also, name)
-			continue
-		}
-		f.Class, f.Expired = name, line > expiredLine
-		f.Network = machine.Network((line - 1) % expiredLine)
-	}
-	if !ok {
-		return nil
-	}
-	return f
-}
-
-// textAt reads a string of the stream.
-func textAt(b []byte) (s string, rest []byte, ok bool) {
-	switch {
-	case len(b) >= 3 && b[0] == tcString:
-		n := int(binary.BigEndian.Uint16(b[1:]))
-		if len(b) >= 3+n {
-			return plainText(b[3 : 3+n]), b[3+n:], true
-		}
-	case len(b) >= 9 && b[0] == tcLong:
-		n := binary.BigEndian.Uint64(b[1:])
-		if n <= uint64(len(b)-9) {
-			return plainText(b[9 : 9+n]), b[9+n:], true
-		}
-	}
-	return "", nil, false
-}
-
-// plainText undoes modified.
-func plainText(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
-	}
-	var out []rune
-	for len(b) > 0 {
-		switch {
-		case b[0] < 0x80:
-			out = append(out, rune(b[0]))
-			b = b[1:]
-		case b[0]>>5 == 0x6 && len(b) >= 2:
-			out = append(out, rune(b[0]&0x1f)<<6|rune(b[1]&0x3f))
-			b = b[2:]
-		case b[0]>>4 == 0xe && len(b) >= 3:
-			r := rune(b[0]&0xf)<<12 | rune(b[1]&0x3f)<<6 | rune(b[2]&0x3f)
-			if n := len(out); n > 0 && out[n-1] >= 0xd800 && out[n-1] < 0xdc00 && r >= 0xdc00 && r < 0xe000 {
-				out[n-1] = 0x10000 + (out[n-1]-0xd800)<<10 + (r - 0xdc00)
-			} else {
-				out = append(out, r)
-			}
-			b = b[3:]
-		default:
-			out = append(out, utf8.RuneError)
-			b = b[1:]
-		}
-	}
-	return string(out)
 }
