@@ -96,11 +96,13 @@ func assign(v reflect.Value, value any) error {
 }
 
 // plainCopy makes a value of JSON's values that shares nothing with v: what the
-// log would give back.
+// log would give back. Only JSON's own types are taken as they are.
 func plainCopy(v any) (any, error) {
-	switch v := expression.Plain(v).(type) {
+	switch v := v.(type) {
 	case nil, bool, int64, float64, string:
 		return v, nil
+	case int, json.Number:
+		return expression.Plain(v), nil
 	case map[string]any:
 		if v == nil {
 			return nil, nil

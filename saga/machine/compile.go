@@ -44,7 +44,7 @@ type arm struct {
 // Compile parses every expression of a definition. The error is a
 // *statelang.Error with all that cannot be parsed.
 func Compile(m *statelang.Machine) (*Program, error) {
-	c := &compiler{}
+	c := &compiler{machine: m}
 	p := &Program{Machine: m, states: make(map[string]*state, len(m.States))}
 	for name, s := range m.States {
 		p.states[name] = c.state(s)
@@ -55,12 +55,15 @@ func Compile(m *statelang.Machine) (*Program, error) {
 	return p, nil
 }
 
-type compiler struct{ problems []statelang.Problem }
+type compiler struct {
+	machine  *statelang.Machine
+	problems []statelang.Problem
+}
 
 func (c *compiler) expression(path, text string) *expression.Expression {
 	e, err := expression.Parse(text)
 	if err != nil {
-		c.problems = append(c.problems, statelang.Problem{Path: path, Text: err.Error()})
+		c.problems = append(c.problems, c.machine.Problem(path, err.Error()))
 	}
 	return e
 }
@@ -88,7 +91,7 @@ func (c *compiler) state(s *statelang.State) *state {
 	}
 	if s.Type == statelang.ScriptTask && s.ScriptType == Groovy {
 		if _, err := expression.ParseScript(s.ScriptContent); err != nil {
-			c.problems = append(c.problems, statelang.Problem{Path: s.Path + ".ScriptContent", Text: err.Error()})
+			c.problems = append(c.problems, c.machine.Problem(s.Path+".ScriptContent", err.Error()))
 		}
 	}
 	return compiled

@@ -43,7 +43,7 @@ func (x *Execution) Forward(now time.Time, params map[string]any, skip bool, chi
 		return Step{}, ErrDone
 	}
 	x.restart(now, Forwarding, params)
-	i.Status = Running
+	i.Status, i.Failure = Running, nil
 	if !skip && last.Status != Succeeded {
 		x.retried[name] = last
 		last.Superseded = element < 0

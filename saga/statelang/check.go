@@ -1,6 +1,7 @@
 package statelang
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -8,31 +9,35 @@ import (
 // check holds a machine to the rules between its states.
 func (p *parser) check(m *Machine) {
 	if m.States[m.StartState] == nil {
-		p.note(&p.problems, "$.StartState", nil, "there is no state %q%s", m.StartState, near(m, m.StartState))
+		p.add(m, &p.problems, "$.StartState", "there is no state %q%s", m.StartState, near(m, m.StartState))
 	}
 	for _, name := range m.Order {
 		s := m.States[name]
 		for _, r := range s.Successors() {
 			if m.States[r.State] == nil {
-				p.note(&p.problems, r.Path, nil, "there is no state %q%s", r.State, near(m, r.State))
+				p.add(m, &p.problems, r.Path, "there is no state %q%s", r.State, near(m, r.State))
 			}
 		}
 		if s.CompensateState != "" {
 			undo := m.States[s.CompensateState]
 			switch {
 			case undo == nil: // Seata reads such a machine, and one of its own tests has one
-				p.note(&p.warnings, s.Path+".CompensateState", nil, "there is no state %q%s: a compensation will stop at this state and not succeed", s.CompensateState, near(m, s.CompensateState))
+				p.add(m, &p.warnings, s.Path+".CompensateState", "there is no state %q%s: a compensation will stop at this state and not succeed", s.CompensateState, near(m, s.CompensateState))
 			case !undo.IsTask():
-				p.note(&p.problems, s.Path+".CompensateState", nil, "%q is a %s; a compensation is a task", s.CompensateState, undo.Type)
+				p.add(m, &p.problems, s.Path+".CompensateState", "%q is a %s; a compensation is a task", s.CompensateState, undo.Type)
 			}
 		}
 		if s.Type == SubStateMachine && s.StateMachineName == m.Name {
-			p.note(&p.problems, s.Path+".StateMachineName", nil, "the machine would run itself without end")
+			p.add(m, &p.problems, s.Path+".StateMachineName", "the machine would run itself without end")
 		}
 	}
 	if len(p.problems) == 0 {
 		p.checkEnd(m)
 	}
+}
+
+func (p *parser) add(m *Machine, list *[]Problem, path, format string, args ...any) {
+	*list = append(*list, m.Problem(path, fmt.Sprintf(format, args...)))
 }
 
 // near suggests the state that differs in letter case only.
@@ -69,7 +74,7 @@ func (p *parser) checkEnd(m *Machine) {
 	}
 	if len(endless) > 0 {
 		slices.Sort(endless)
-		p.note(&p.problems, m.States[endless[0]].Path, nil, "no end can be reached from %s: an instance would run for ever; lead one of them to a Succeed or Fail state",
+		p.add(m, &p.problems, m.States[endless[0]].Path, "no end can be reached from %s: an instance would run for ever; lead one of them to a Succeed or Fail state",
 			strings.Join(endless, ", "))
 	}
 }

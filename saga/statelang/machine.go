@@ -42,6 +42,17 @@ type Machine struct {
 	Content string
 	// Warnings are oddities that change nothing, such as unknown keys.
 	Warnings []Problem
+
+	places map[string]location
+}
+
+// location is a place in the text.
+type location struct{ line, column int }
+
+// Problem describes a mistake at a path of the machine, with its place.
+func (m *Machine) Problem(path, text string) Problem {
+	at := m.places[path]
+	return Problem{Path: path, Line: at.line, Column: at.column, Text: text}
 }
 
 // State is one state. Which fields count depends on its Type.

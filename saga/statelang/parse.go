@@ -19,6 +19,10 @@ func Parse(text []byte) (*Machine, error) {
 		root = p.fromLayout(root)
 	}
 	m := p.machine(root)
+	if !p.laidOut {
+		m.places = map[string]location{}
+		p.locate(root, m.places)
+	}
 	if len(p.problems) == 0 {
 		p.check(m)
 	}
@@ -34,6 +38,18 @@ type parser struct {
 	text               []byte
 	laidOut            bool // the nodes come from a layout and have no place in the text
 	problems, warnings []Problem
+}
+
+// locate notes where each value stands.
+func (p *parser) locate(n *node, places map[string]location) {
+	line, column := place(p.text, n.offset)
+	places[n.path] = location{line, column}
+	for _, m := range n.members {
+		p.locate(m.node, places)
+	}
+	for _, item := range n.items {
+		p.locate(item, places)
+	}
 }
 
 func (p *parser) note(list *[]Problem, path string, n *node, format string, args ...any) {
