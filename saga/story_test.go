@@ -118,11 +118,13 @@ func (s *storyteller) tell(t *testing.T, d *datadriven.TestData) string {
 	default:
 		t.Fatalf("unknown command %s", d.Cmd)
 	}
+	if errors.Is(err, sagalog.ErrExists) { // whose words are the database's
+		return sagalog.ErrExists.Error()
+	}
 	if got == nil {
 		text := err.Error()
 		if s.last != nil {
 			text = strings.ReplaceAll(text, s.last.ID, "SAGA")
-			text, _, _ = strings.Cut(text, ": constraint") // which is the database's own
 		}
 		return text
 	}
