@@ -114,8 +114,11 @@ func (e *Engine) programOf(ctx context.Context, name string) (*program, error) {
 		return p, nil
 	}
 	d, err := e.cfg.Store.Newest(ctx, e.cfg.Tenant, name)
+	if errors.Is(err, sagalog.ErrNotFound) {
+		return nil, fmt.Errorf("saga: state machine %q: %w; Define it first", name, sagalog.ErrNotFound)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("saga: %w; Define it first", err)
+		return nil, fmt.Errorf("saga: %w", err)
 	}
 	return e.keep(d, true)
 }

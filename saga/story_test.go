@@ -34,6 +34,7 @@ type storyteller struct {
 	t      *testing.T
 	engine *saga.Engine
 	last   *saga.Saga
+	sorted bool
 
 	mu    sync.Mutex
 	calls []string
@@ -140,6 +141,7 @@ func (s *storyteller) tell(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (s *storyteller) prepare(d *datadriven.TestData) (params map[string]any, key string) {
+	s.sorted = d.HasArg("sorted")
 	s.calls, s.stubs, s.fails = nil, map[string]string{}, map[string]*failing{}
 	for _, line := range strings.Split(d.Input, "\n") {
 		word, rest, _ := strings.Cut(line, " ")
@@ -175,7 +177,7 @@ func (s *storyteller) show(got *saga.Saga, err error) string {
 		fmt.Fprintf(&b, "error: %v\n", err)
 	}
 	calls := slices.Clone(s.calls)
-	if got.Variables["loopResult"] != nil { // whose calls come in any order
+	if s.sorted || got.Variables["loopResult"] != nil { // calls at the same time come in any order
 		slices.Sort(calls)
 	}
 	for _, c := range calls {
