@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/qiao-tx/qiao/saga"
+	"github.com/qiao-tx/qiao/saga/httpservice"
 	"github.com/qiao-tx/qiao/saga/machine"
 	"github.com/qiao-tx/qiao/saga/sagalog"
 )
@@ -280,4 +283,35 @@ func TestBadConfigurations(t *testing.T) {
 	assert.ErrorContains(t, err, "Config.Store")
 	_, err = saga.Open(t.Context(), saga.Config{Store: sagalog.NewMemory(), Timeout: -1})
 	assert.ErrorContains(t, err, "Config.Timeout")
+}
+
+// TestErrorsOfTheNetwork: a service that was not reached did nothing (FA); one that
+// gives no answer may have done its work (UN).
+func TestErrorsOfTheNetwork(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, nobody.Close())
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
+	require.NoError(t, err)
+	defer func() { require.NoError(t, mute.Close()) }()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	e := openEngine(t, saga.Config{Store: sagalog.NewMemory(), InvokeTimeout: 100 * time.Millisecond, Invokers: map[string]saga.Invoker{
+		"http": httpservice.New(httpservice.Config{Client: client, Services: map[string]string{
+			"nobody": "http://" + nobody.Addr().String(), "mute": "http://" + mute.Addr().String()}})}})
+	for service, want := range map[string]struct {
+		status machine.Status
+		class  string
+	}{
+		"nobody": {machine.Failed, "java.net.ConnectException"},
+		"mute":   {machine.Unknown, "java.net.SocketTimeoutException"},
+	} {
+		define(t, e, `{"Name": "`+service+`", "StartState": "A", "Version": "1", "States": {"A": {"Type": "ServiceTask", "ServiceType": "http",
+		  "ServiceName": "`+service+`", "ServiceMethod": "x", "IsForUpdate": true}}}`)
+		s, err := e.Start(t.Context(), service, nil, saga.StartOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, want.status, s.States[0].Status, service)
+		assert.True(t, s.Failure.Matches(want.class), "%+v", s.Failure)
+		assert.True(t, s.Failure.Matches("java.io.IOException"))
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -116,20 +117,20 @@ func progressOf(i *machine.Instance, rows []*machine.Row) graph.Progress {
 
 func newSagaTablesCommand() *cobra.Command {
 	var db sagaDatabase
-	var print string
+	var print, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "tables",
 		Short: "Create the tables that the log of sagas needs",
 		Long: `tables creates the tables of the log where they are missing: Seata's three, and two
 of our own. What is there stays as it is.`,
 		Example: `  qiao saga tables --driver mysql --dsn 'app:secret@tcp(127.0.0.1:3306)/orders'
-  qiao saga tables --print postgresql     # the statements, for a migration tool`,
+  qiao saga tables --driver pgx --print     # the statements, for a migration tool`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if print != "" {
-				script, err := sagalog.DDL(print)
+			if print {
+				script, err := sagalog.DDL(map[string]string{"mysql": "mysql", "pgx": "postgresql", "sqlite": "sqlite"}[db.driver])
 				if err != nil {
-					return usageError{err}
+					return usageError{fmt.Errorf("--driver %q: want mysql (MariaDB too), pgx (PostgreSQL) or sqlite", db.driver)}
 				}
 				_, err = fmt.Fprint(cmd.OutOrStdout(), script)
 				return err
@@ -141,10 +142,18 @@ of our own. What is there stays as it is.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(sagalog.CreateTables(cmd.Context(), conn), conn.Close())
+			if err := errors.Join(sagalog.CreateTables(cmd.Context(), conn), conn.Close()); err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"ready": true, "driver": db.driver})
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database is ready for sagas")
+			return err
 		},
 	}
 	db.flags(cmd)
-	cmd.Flags().StringVar(&print, "print", "", "print the statements for a `database` (mysql, postgresql, sqlite) and change nothing")
+	cmd.Flags().BoolVar(&print, "print", false, "print the statements and change nothing")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd
 }

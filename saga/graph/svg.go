@@ -44,9 +44,7 @@ func SVG(m *statelang.Machine, p Progress) []byte {
 	fmt.Fprintf(&d.b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img" aria-label=%s>`,
 		width, d.height+head, width, d.height+head, quote("state machine "+m.Name))
 	d.b.WriteString("\n<style>" + style + "</style>\n<defs>")
-	for name, color := range map[string]string{"a": "#7b8794"} {
-		fmt.Fprintf(&d.b, `<marker id="%s" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="%s"/></marker>`, name, color)
-	}
+	d.b.WriteString(`<marker id="a" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="#7b8794"/></marker>`)
 	fmt.Fprintf(&d.b, "</defs>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n")
 	d.head(m, p)
 	fmt.Fprintf(&d.b, "<g transform=\"translate(0 %d)\">\n", head)
@@ -240,8 +238,9 @@ func (d *drawing) edge(e *edge, backs int) {
 		}
 		fmt.Fprintf(&d.b, "M%.1f %.1fL%.1f %.1f", e.from.x+side*e.from.w/2, e.from.y, e.to.x-side*e.to.w/2, e.to.y)
 	case e.back:
-		x := d.width - float64(backs)*24
-		fmt.Fprintf(&d.b, "M%.1f %.1fH%.1fV%.1fH%.1f", e.from.x+e.from.w/2, e.from.y, x, e.to.y, e.to.x+e.to.w/2)
+		// Out below, round all boxes on the right, in from above.
+		x, above := d.width-float64(backs)*24, e.to.y-e.to.h/2-24
+		fmt.Fprintf(&d.b, "M%.1f %.1fv20H%.1fV%.1fH%.1fV%.1f", e.from.x+24, e.from.y+edgeOf(e.from), x, above, e.to.x+24, e.to.y-edgeOf(e.to))
 	default:
 		at := [2]float64{e.from.x, e.from.y + e.from.h/2}
 		fmt.Fprintf(&d.b, "M%.1f %.1f", at[0], at[1])
@@ -255,12 +254,24 @@ func (d *drawing) edge(e *edge, backs int) {
 	d.b.WriteString("\"/>\n")
 }
 
+// edgeOf is how far the outline of a box is from its middle, a little to the right
+// of that.
+func edgeOf(n *node) float64 {
+	if n.state != nil && n.state.Type == statelang.Choice {
+		return n.h / 2 * (1 - 24/(n.w/2))
+	}
+	return n.h / 2
+}
+
 // label writes what leads along an edge, near its beginning.
 func (d *drawing) label(e *edge) {
-	if e.label == "" || e.back {
+	if e.label == "" {
 		return
 	}
 	to := e.to
+	if e.back {
+		to = &node{x: d.width - e.from.x, y: e.from.y + e.from.h/2 + 40}
+	}
 	if len(e.bends) > 0 {
 		to = e.bends[0]
 	}

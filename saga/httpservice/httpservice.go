@@ -51,7 +51,7 @@ type Config struct {
 // method of HTTP and a path ("PUT /orders"); the default is POST. One Input is the
 // JSON body as it is, several are a list; a GET or DELETE sends the keys of one
 // Input as the query. 2xx is success, with the body as the result: JSON, or text
-// if its type says so. Other answers are errors: their class is "HTTP 409" (and
+// if its type says so and it is no object or list of JSON. Other answers are errors: their class is "HTTP 409" (and
 // "HTTP 4xx"), or what a JSON body says in "exception", with the text in "message".
 type Invoker struct {
 	cfg Config
@@ -170,7 +170,8 @@ func result(response *http.Response, body []byte) (any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, nil
 	}
-	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/") {
+	first := bytes.TrimSpace(body)[0]
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/") && (first != '{' && first != '[' || !json.Valid(body)) {
 		return string(body), nil
 	}
 	var v any
