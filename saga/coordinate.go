@@ -48,10 +48,19 @@ func rootID(i *machine.Instance) string {
 	return i.ParentID[:max(strings.LastIndexByte(i.ParentID, ':'), 0)]
 }
 
+// rowID is that of a run without a branch: a number, as an engine of Java that goes
+// on with the saga may want to report it as a branch, and greater than those before.
+// It is unique within its instance.
+func (e *Engine) rowID() string {
+	const counterBits = 21
+	n := e.rows.Add(1) & (1<<counterBits - 1)
+	return strconv.FormatUint(uint64(time.Now().UnixMilli())<<counterBits|n, 10)
+}
+
 // branch returns the id of a new run: that of a branch under a coordinator.
 func (d *driver) branch(ctx context.Context, r *machine.Row) (string, error) {
 	if d.xid == "" || d.cfg.NoBranches {
-		return sagalog.NewID(time.Now()), nil
+		return d.rowID(), nil
 	}
 	id, err := d.cfg.Coordinator.RegisterBranch(ctx, rm.Registration{
 		XID: d.xid, Type: protocol.TypeSaga, ResourceID: d.x.Machine().Name + "#" + r.Name,

@@ -165,7 +165,7 @@ func (d *driver) identify(ctx context.Context, step *machine.Step) *machine.Fail
 	}
 	for _, c := range step.Calls { // runs that are not logged
 		if c.Row.ID == "" {
-			c.Row.ID = sagalog.NewID(time.Now())
+			c.Row.ID = d.rowID()
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/qiao-tx/qiao/saga/machine"
@@ -16,6 +17,8 @@ import (
 // Engine runs sagas. It may be used concurrently.
 type Engine struct {
 	cfg Config
+	// rows counts the runs of states.
+	rows atomic.Uint64
 
 	mu        sync.Mutex
 	functions map[string]map[string]*function

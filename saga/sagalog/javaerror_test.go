@@ -63,6 +63,13 @@ func TestParametersOfJava(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Equal(t, want, got, name)
 	}
+	for _, jackson := range []bool{false, true} {
+		text, err := encodeValue(map[string]any{"a": int64(1) << 40, "list": []any{4.0, "x", nil, map[string]any{}}}, jackson)
+		require.NoError(t, err)
+		got, err := decodeValue(text.(string))
+		require.NoError(t, err)
+		assert.Equal(t, map[string]any{"a": int64(1) << 40, "list": []any{4.0, "x", nil, map[string]any{}}}, got)
+	}
 	_, err := decodeValue("{")
 	assert.ErrorContains(t, err, "no JSON")
 }

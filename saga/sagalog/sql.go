@@ -32,6 +32,9 @@ type Config struct {
 	// Location is the time zone of the tables' times. Default time.Local, as in
 	// Java; processes that share tables need the same.
 	Location *time.Location
+	// Jackson: engines of Java that share the tables read parameters with Jackson
+	// (client.rm.sagaJsonParser), not with fastjson, their default.
+	Jackson bool
 	// Lease is how long a node is taken for alive after its last sign of life.
 	// Default 10 s.
 	Lease time.Duration

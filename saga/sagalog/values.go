@@ -14,18 +14,48 @@ import (
 	"github.com/qiao-tx/qiao/saga/expression"
 )
 
-// encodeValue writes parameters as JSON, which both of Seata's parsers read.
-func encodeValue(v any) (any, error) {
+// encodeValue writes parameters as JSON. Seata's standard parser, fastjson, reads it
+// as it is; Jackson wants the classes of objects, lists and long numbers.
+func encodeValue(v any, jackson bool) (any, error) {
 	if v == nil {
 		return nil, nil
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(withFractions(v)); err != nil {
+	v = withFractions(v)
+	if jackson {
+		v = withClasses(v)
+	}
+	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
 	return string(bytes.TrimSuffix(b.Bytes(), []byte{'\n'})), nil
+}
+
+// withClasses names the classes as Jackson's default typing does (Seata's
+// JacksonJsonParser).
+func withClasses(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v)+1)
+		for key, item := range v {
+			m[key] = withClasses(item)
+		}
+		m["@type"] = "java.util.LinkedHashMap"
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i, item := range v {
+			list[i] = withClasses(item)
+		}
+		return []any{"java.util.ArrayList", list}
+	case int64:
+		if v != int64(int32(v)) {
+			return []any{"java.lang.Long", v}
+		}
+	}
+	return v
 }
 
 // withFractions writes numbers of floating point so that they are read as such: a

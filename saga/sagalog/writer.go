@@ -114,7 +114,7 @@ func (s *SQL) changes(b *machine.Batch) ([]change, error) {
 	var all []change
 	var failed error
 	encode := func(v any) any {
-		text, err := encodeValue(v)
+		text, err := encodeValue(v, s.cfg.Jackson)
 		failed = errors.Join(failed, err)
 		return text
 	}
