@@ -116,13 +116,21 @@ type Batch struct {
 	// Finish, when not nil, ends the transaction: its record and all its
 	// branches and locks go, and a tombstone stays.
 	Finish *Tombstone
+
+	// next is what After returns, if it is known: see LeadsTo.
+	next *State
 }
+
+// LeadsTo spares stores a computation: next is what Apply returned for b on the
+// state that b was computed from. Neither may be changed any more.
+func (b *Batch) LeadsTo(next *State) { b.next = next }
 
 // Then is the one batch that does what b and next do in turn, where next was
 // computed from the state that b leads to. Neither is changed. After a batch
 // that releases all locks none may add a branch: its locks would go too.
 func (b *Batch) Then(next *Batch) *Batch {
 	both := *b
+	both.next = nil
 	both.At = max(b.At, next.At)
 	if next.Global != nil {
 		both.Global = next.Global
@@ -181,6 +189,19 @@ func (s State) Apply(b *Batch) (State, error) {
 	}
 	next.Branches = branches
 	return next, nil
+}
+
+// After is Apply for who keeps the result, which must not be changed. What
+// LeadsTo told is taken for it: a transaction has one state at each revision.
+func (s *State) After(b *Batch) (*State, error) {
+	if b.next != nil && !s.Finished() && s.Revision == b.Revision && (s.Revision == 0 || s.XID == b.XID) {
+		return b.next, nil
+	}
+	next, err := s.Apply(b)
+	if err != nil {
+		return nil, err
+	}
+	return &next, nil
 }
 
 // branches computes the branches after b, copying before the first change.

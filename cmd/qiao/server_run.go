@@ -103,7 +103,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	}
 	s := &coordinatorServer{cfg: cfg, logger: logger, store: store, peers: peers.New(logger), served: make(chan error, 1)}
 	s.coordinator, err = coordinator.New(ctx, coordinator.Config{
-		Store: store, Dispatcher: s.peers, Address: address, WorkerID: workerID, Logger: logger,
+		Store: store, Sole: true, Dispatcher: s.peers, Address: address, WorkerID: workerID, Logger: logger,
 		AnswerTimeout: cfg.AnswerTimeout,
 		Machine: txn.Machine{
 			// An answer that comes at the last moment still comes in time.

@@ -30,6 +30,10 @@ type Dispatcher interface {
 type Config struct {
 	Store      storage.Store
 	Dispatcher Dispatcher
+	// Sole: nobody but this Coordinator changes what the store holds, so that a
+	// transaction stands as it was left here. With other nodes on the store it
+	// would answer with what they have changed since.
+	Sole bool
 	// Address is host:port, the first part of the XIDs begun here.
 	Address string
 	// WorkerID, 0 to 1023, keeps the ids of nodes apart.

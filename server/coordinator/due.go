@@ -172,9 +172,7 @@ func (c *Coordinator) answerOverdue(now int64) {
 				}
 			}
 			l.waiters = slices.DeleteFunc(l.waiters, late)
-			if !l.running && len(l.waiters) == 0 {
-				delete(s.lanes, x)
-			}
+			s.rest(l)
 		}
 		s.mu.Unlock()
 	}

@@ -34,9 +34,21 @@ type bench struct {
 	submits bool
 }
 
-// inBubble runs the test over both kinds of store.
+// inBubble runs the test over both kinds of store, and with a coordinator that
+// remembers because nobody else changes it.
 func inBubble(t *testing.T, cfg Config, test func(t *testing.T, b *bench)) {
-	for kind, submits := range map[string]bool{"Apply waits": false, "Submit does not": true} {
+	withOthers(t, cfg, test)
+	cfg.Sole = true
+	inBubbles(t, cfg, test, map[string]bool{"sole": true})
+}
+
+// withOthers is inBubble for a store that others change as well.
+func withOthers(t *testing.T, cfg Config, test func(t *testing.T, b *bench)) {
+	inBubbles(t, cfg, test, map[string]bool{"Apply waits": false, "Submit does not": true})
+}
+
+func inBubbles(t *testing.T, cfg Config, test func(t *testing.T, b *bench), kinds map[string]bool) {
+	for kind, submits := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &bench{t: t, store: &gate{Store: memory.New()}, rms: &managers{}, submits: submits}
@@ -152,6 +164,23 @@ type gate struct {
 	shut chan struct{}
 	// before runs ahead of an Apply; its error is the Apply's.
 	before func(b *storage.Batch) error
+	loads  int
+}
+
+func (g *gate) Load(ctx context.Context, xid string) (storage.State, error) {
+	g.mu.Lock()
+	g.loads++
+	g.mu.Unlock()
+	return g.Store.Load(ctx, xid)
+}
+
+// loaded counts the Loads since it was last called.
+func (g *gate) loaded() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := g.loads
+	g.loads = 0
+	return n
 }
 
 func (g *gate) Apply(ctx context.Context, b *storage.Batch) error {

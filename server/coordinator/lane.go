@@ -8,26 +8,32 @@ import (
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/server/txn"
-	"github.com/qiao-tx/qiao/storage"
 )
 
 // laneShards spreads the lanes over this many locks.
 const laneShards = 64
 
+// maxResting caps the lanes of a shard that only remember a state.
+const maxResting = 64
+
 type laneShard struct {
 	mu    sync.Mutex
 	lanes map[string]*lane
+	// resting counts the lanes that rest.
+	resting int
 }
 
 // lane is the queue of one transaction. It exists while the transaction has
 // events waiting or callers who wait for phase two; one run serves it at a time,
-// so within a node a transaction's decisions never race.
+// so within a node a transaction's decisions never race. After that it may rest:
+// with a Sole coordinator it remembers the state for the next event.
 type lane struct {
 	c       *Coordinator
 	shard   *laneShard
 	xid     string
 	queue   []call
 	running bool
+	resting bool
 	waiters []waiter
 
 	run run
@@ -71,6 +77,7 @@ func (c *Coordinator) submit(x string, e txn.Event, done func(txn.Reply, error))
 	l.queue = append(l.queue, call{event: e, done: done})
 	start := !l.running
 	l.running = true
+	s.wake(l)
 	s.mu.Unlock()
 	if start && !c.start(l) {
 		s.abandon(x)
@@ -104,12 +111,51 @@ func (l *lane) take() bool {
 		return true
 	}
 	l.running = false
-	r.known = false
-	if len(l.waiters) == 0 {
-		delete(s.lanes, l.xid)
-		l.retire()
+	if !l.c.cfg.Sole || r.state != nil && (!r.state.Exists() || r.state.Finished()) {
+		r.state = nil
 	}
+	s.rest(l)
 	return false
+}
+
+// rest is for a lane that nothing runs: it goes, unless callers wait in it or it
+// knows the state of a transaction that goes on. The lock is held.
+func (s *laneShard) rest(l *lane) {
+	switch {
+	case l.running || l.resting || len(l.waiters) > 0:
+	case l.run.state == nil:
+		s.drop(l)
+	default:
+		l.resting = true
+		if s.resting++; s.resting > maxResting {
+			s.drop(s.anyResting())
+		}
+	}
+}
+
+// wake is for a lane that has something to do again. The lock is held.
+func (s *laneShard) wake(l *lane) {
+	if l.resting {
+		l.resting = false
+		s.resting--
+	}
+}
+
+// drop forgets a lane. The lock is held.
+func (s *laneShard) drop(l *lane) {
+	s.wake(l)
+	delete(s.lanes, l.xid)
+	l.retire()
+}
+
+// anyResting returns some lane that rests: the map chooses. The lock is held.
+func (s *laneShard) anyResting() *lane {
+	for _, l := range s.lanes {
+		if l.resting {
+			return l
+		}
+	}
+	panic("coordinator: more lanes are counted as resting than rest")
 }
 
 // keptCalls bounds what a lane keeps for its next transaction.
@@ -122,7 +168,7 @@ func (l *lane) retire() {
 	}
 	r := &l.run
 	r.stepper.Reset()
-	r.state, r.folded = storage.State{}, folded{effects: r.folded.effects[:0]}
+	r.state, r.folded = nil, folded{effects: r.folded.effects[:0]}
 	l.shard, l.xid, l.waiters = nil, "", nil
 	l.c.unused.Put(l)
 }
@@ -171,9 +217,7 @@ func (c *Coordinator) settle(x string, status protocol.GlobalStatus) {
 	var waiters []waiter
 	if l := s.lanes[x]; l != nil {
 		waiters, l.waiters = l.waiters, nil
-		if !l.running && len(l.queue) == 0 {
-			delete(s.lanes, x)
-		}
+		s.rest(l)
 	}
 	s.mu.Unlock()
 	for _, w := range waiters {
@@ -196,7 +240,7 @@ func (c *Coordinator) busy() bool {
 	for i := range c.lanes {
 		s := &c.lanes[i]
 		s.mu.Lock()
-		n := len(s.lanes)
+		n := len(s.lanes) - s.resting
 		s.mu.Unlock()
 		if n > 0 {
 			return true

@@ -167,7 +167,7 @@ func TestFullStoreStillDecides(t *testing.T) {
 // Another node may change a transaction between this one's load and its
 // decision: the decision is taken again from what is true now.
 func TestAnotherNodeIsFaster(t *testing.T) {
-	inBubble(t, Config{}, func(t *testing.T, b *bench) {
+	withOthers(t, Config{}, func(t *testing.T, b *bench) {
 		other := b.node(Config{Address: "10.0.0.2:8091", WorkerID: 1})
 		defer other.Close()
 		xid := b.begin(time.Minute)

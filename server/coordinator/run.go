@@ -16,9 +16,8 @@ import (
 // lane: the goroutine that started it, and after each Batch the one on which the
 // store answers.
 type run struct {
-	// state is the transaction's, if known; else it has to be loaded.
-	state storage.State
-	known bool
+	// state is the transaction's; nil when it is not known and has to be loaded.
+	state *storage.State
 	calls []call
 	// apart are calls of a Batch that met a conflict: one registration's is not
 	// the others' concern, so they are decided one by one.
@@ -115,11 +114,11 @@ func (l *lane) outcome(err error) bool {
 	switch {
 	case err == nil:
 		stats.batches.Add(1)
-		r.state, r.known = r.folded.next, true
+		r.state = r.folded.next
 		l.release()
 	case errors.Is(err, storage.ErrMoved):
 		stats.moved.Add(1)
-		r.known = false
+		r.state = nil
 		if r.moves++; r.moves < maxMoves {
 			return false
 		}
@@ -129,7 +128,7 @@ func (l *lane) outcome(err error) bool {
 	default:
 		fail(r.calls, err)
 		if !isConflict(err) {
-			r.known = false
+			r.state = nil
 		}
 	}
 	return true
@@ -143,19 +142,19 @@ func isConflict(err error) bool {
 // load sees to it that the state is known.
 func (l *lane) load() error {
 	r := &l.run
-	if r.known {
+	if r.state != nil {
 		return nil
 	}
-	r.state = storage.State{}
+	var state storage.State
 	// A new transaction's XID is new, or the store says that it moved.
 	if _, begins := r.calls[0].event.(txn.Begin); !begins || r.moves > 0 {
 		var err error
-		if r.state, err = l.c.cfg.Store.Load(context.Background(), l.xid); err != nil {
+		if state, err = l.c.cfg.Store.Load(context.Background(), l.xid); err != nil {
 			return fmt.Errorf("load %s: %w", l.xid, err)
 		}
 	}
-	r.state.XID = l.xid
-	r.known = true
+	state.XID = l.xid
+	r.state = &state
 	return nil
 }
 
@@ -164,7 +163,7 @@ func (l *lane) load() error {
 type folded struct {
 	at      int64
 	batch   *storage.Batch
-	next    storage.State
+	next    *storage.State
 	effects []released
 }
 
@@ -181,7 +180,7 @@ func (l *lane) fold() error {
 	f := &r.folded
 	*f = folded{at: l.c.nowMillis(), next: r.state, effects: f.effects[:0]}
 	for _, one := range r.calls {
-		t, err := r.stepper.Step(&l.c.cfg.Machine, &f.next, f.at, one.event)
+		t, err := r.stepper.Step(&l.c.cfg.Machine, f.next, f.at, one.event)
 		if err != nil {
 			return err
 		}
@@ -195,8 +194,13 @@ func (l *lane) fold() error {
 		}
 	}
 	if len(r.calls) > 1 {
-		f.withdraw(txn.Status(&f.next))
-		f.next.Revision = r.state.Revision + 1 // all the batches count as one
+		f.withdraw(txn.Status(f.next))
+		if f.batch != nil {
+			next := *f.next
+			next.Revision = r.state.Revision + 1 // all the batches count as one
+			f.next = &next
+			f.batch.LeadsTo(f.next)
+		}
 	}
 	return nil
 }

@@ -45,18 +45,16 @@ func (r *Registry) Send(resourceID, clientID string, anyApplication bool, order 
 
 // choose picks a channel, or returns nil.
 func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Channel {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	// A new process may have the port of one that is gone.
+	if c := r.clients[clientID]; c != nil && c.serves(resourceID) {
+		return c
+	}
+	hosts := r.resources[resourceID]
 	application, address := splitClientID(clientID)
 	wanted := hostKey{application, address.Addr()}
 	anyApplication = anyApplication || clientID == ""
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	hosts := r.resources[resourceID]
-	if h := hosts[wanted]; h != nil {
-		// A new process may have the port of one that is gone.
-		if c := h.channels[address.Port()]; c != nil && c.serves(resourceID) {
-			return c
-		}
-	}
 	var best *Channel
 	bestRank := rankNone
 	for key, h := range hosts {

@@ -35,6 +35,8 @@ type Registry struct {
 	mu       sync.RWMutex
 	channels map[*Channel]struct{}
 	hosts    map[hostKey]*host
+	// clients finds the channels of hosts by their client ids.
+	clients map[string]*Channel
 	// resources lists the hosts that serve a resource.
 	resources map[string]map[hostKey]*host
 }
@@ -44,6 +46,11 @@ type Registry struct {
 type hostKey struct {
 	application string
 	ip          netip.Addr
+}
+
+// clientID is "applicationId:ip:port".
+func (k hostKey) clientID(port uint16) string {
+	return k.application + ":" + netip.AddrPortFrom(k.ip, port).String()
 }
 
 // host is what the registered resource managers of one hostKey have in common.
@@ -60,6 +67,7 @@ func New(logger *slog.Logger) *Registry {
 		logger:    logger,
 		channels:  make(map[*Channel]struct{}),
 		hosts:     make(map[hostKey]*host),
+		clients:   make(map[string]*Channel),
 		resources: make(map[string]map[hostKey]*host),
 	}
 }
@@ -177,7 +185,7 @@ func (c *Channel) Close() {
 // identify merges a registration into what is known. The lock is held.
 func (c *Channel) identify(who *protocol.Identity, qiao bool) Identity {
 	id := Identity{
-		ClientID:      who.ApplicationID + ":" + c.remote.String(),
+		ClientID:      hostKey{who.ApplicationID, c.remote.Addr()}.clientID(c.remote.Port()),
 		ApplicationID: who.ApplicationID,
 		Group:         who.Group,
 		Version:       ParseVersion(who.Version),
@@ -214,6 +222,7 @@ func (c *Channel) join(key hostKey) {
 	// even if nothing was heard of that yet.
 	h.channels[c.remote.Port()] = c
 	c.host, c.hostKey = h, key
+	r.clients[key.clientID(c.remote.Port())] = c
 	for resource := range c.resources {
 		r.serve(key, h, resource)
 	}
@@ -228,6 +237,7 @@ func (c *Channel) leave() {
 	r := c.registry
 	if h.channels[c.remote.Port()] == c {
 		delete(h.channels, c.remote.Port())
+		delete(r.clients, c.hostKey.clientID(c.remote.Port()))
 	}
 	c.host = nil
 	if len(h.channels) > 0 {

@@ -65,6 +65,7 @@ func (n *node) start() {
 	n.spawn(func() {
 		c, err := coordinator.New(context.Background(), coordinator.Config{
 			Store:      n.store(life),
+			Sole:       n.w.plan.NearStore && n.w.plan.Nodes == 1,
 			Dispatcher: &dispatcher{n: n, life: life},
 			Address:    n.address, WorkerID: n.index, Machine: machine,
 			Clock: n.clock,

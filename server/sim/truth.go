@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -103,6 +104,9 @@ func (t *truth) applied(b *storage.Batch) {
 	if err != nil {
 		t.w.violate("store", "%s: applied what does not follow from revision %d: %v", b.XID, before.Revision, err)
 		return
+	}
+	if told, err := before.After(b); err != nil || !reflect.DeepEqual(*told, after) {
+		t.w.violate("store", "%s@%d: the coordinator takes the Batch to lead elsewhere than it does: %v", b.XID, b.Revision, err)
 	}
 	if r.parked() && !r.saga() && after.Global.Status != before.Global.Status {
 		t.w.violate("I11", "%s: was %s, became %s without an operator", b.XID, before.Global.Status, txn.Status(&after))

@@ -23,7 +23,6 @@ var (
 		if timeout < 1 {
 			timeout = st.DefaultTimeoutMillis
 		}
-		st.s.XID = e.XID
 		*st.global() = storage.Global{
 			ID: e.ID, Status: protocol.StatusBegin,
 			ApplicationID: e.ApplicationID, Group: e.Group, Name: e.Name,
@@ -32,10 +31,11 @@ var (
 	}}
 	addBranch = action{name: "add the branch and its row locks", run: func(st *step) {
 		e := st.event.(Register)
+		m, _ := modeOf(e.Type)
 		st.batch.Add = []storage.Branch{{
 			ID: e.ID, Type: e.Type, Status: protocol.BranchRegistered,
 			ResourceID: e.ResourceID, ClientID: e.ClientID,
-			LockKey: e.LockKey, Locked: modes[e.Type].locks && e.LockKey != "",
+			LockKey: e.LockKey, Locked: m.locks && e.LockKey != "",
 			ApplicationData: e.ApplicationData, RegisteredAt: st.now, RequestKey: e.RequestKey,
 		}}
 		st.changed = true
@@ -146,7 +146,7 @@ var (
 	orderRollback = action{effect: true, name: "order a rollback", run: func(st *step) { st.order(true) }}
 
 	reply = action{effect: true, name: "reply with the status", run: func(st *step) {
-		st.emit(Reply{Status: Status(&st.s)})
+		st.emit(Reply{Status: Status(st.s)})
 	}}
 	replyAfter = action{effect: true, name: "reply with the new status", run: func(st *step) {
 		st.emit(Reply{Status: st.statusAfter()})
@@ -193,12 +193,11 @@ var (
 
 // order sends the next orders of the state that the batch leads to.
 func (st *step) order(rollback bool) {
-	after := st.after()
 	orders := commitOrders
 	if rollback {
 		orders = rollbackOrders
 	}
-	st.emit(Send{Rollback: rollback, Orders: orders(&after)})
+	st.emit(Send{Rollback: rollback, Orders: orders(st.after())})
 }
 
 // backoff is the wait before the next round when attempts have failed.

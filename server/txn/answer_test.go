@@ -77,7 +77,7 @@ func TestAnswersTellJavaTheTruth(t *testing.T) {
 		s := inStatus(c.is)
 		answer := CommitAnswer(replyTo(t, s, Commit{}).Status)
 		assert.Equal(t, c.toCommit, answer, "commit of %s", c.is)
-		committed := phaseByStatus[c.is] == committing || c.is == protocol.StatusCommitted
+		committed := phaseOfStatus(c.is) == committing || c.is == protocol.StatusCommitted
 		assert.Equal(t, committed, javaTookCommit(answer), "what Java makes of a commit of %s", c.is)
 
 		answer = replyTo(t, s, Rollback{}).Status
@@ -98,7 +98,7 @@ func TestAnswersTellJavaTheTruth(t *testing.T) {
 func TestOnlyCommitsAreAnsweredAsCommits(t *testing.T) {
 	for n := -128; n < 128; n++ {
 		s := protocol.GlobalStatus(n)
-		committed := phaseByStatus[s] == committing || s == protocol.StatusCommitted
+		committed := phaseOfStatus(s) == committing || s == protocol.StatusCommitted
 		require.Equal(t, committed, javaTookCommit(CommitAnswer(s)), "%s", s)
 	}
 }

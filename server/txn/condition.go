@@ -18,18 +18,18 @@ var (
 		return st.now >= st.s.Global.Deadline()
 	}}
 	idle = &condition{"no branch needs an order", func(st *step) bool {
-		return noOrders(&st.s)
+		return noOrders(st.s)
 	}}
 	timeUpAndIdle = &condition{"time is up and no branch needs an order", func(st *step) bool {
 		return timeUp.holds(st) && idle.holds(st)
 	}}
 	asynchronous = &condition{"all branches commit asynchronously", func(st *step) bool {
 		for i := range st.s.Branches {
-			if b := &st.s.Branches[i]; !modes[b.Type].asynchronous && !nothingToDo(b) {
+			if b := &st.s.Branches[i]; !isAsynchronous(b) && !nothingToDo(b) {
 				return false
 			}
 		}
-		return !isSaga(&st.s)
+		return !isSaga(st.s)
 	}}
 	due = &condition{"its time has come", func(st *step) bool {
 		g := &st.s.Global
@@ -63,7 +63,7 @@ var (
 	hopeless = &condition{"a branch can never obey", func(st *step) bool { return st.digest.hopeless }}
 	failed   = &condition{"a branch has to be asked again", func(st *step) bool { return st.digest.failed }}
 	allDone  = &condition{"no branch is left", func(st *step) bool {
-		return st.digest.sagaDone || st.digest.rest == 0 && !isSaga(&st.s)
+		return st.digest.sagaDone || st.digest.rest == 0 && !isSaga(st.s)
 	}}
 	someOutstanding = &condition{"asynchronous answers are outstanding", func(st *step) bool {
 		return st.s.Global.Status == protocol.StatusAsyncCommitting
@@ -85,7 +85,7 @@ var (
 		return st.digest.saga == protocol.BranchPhaseTwoCommitFailedRetryable
 	}}
 
-	notSaga          = &condition{"it is no saga", func(st *step) bool { return !isSaga(&st.s) }}
+	notSaga          = &condition{"it is no saga", func(st *step) bool { return !isSaga(st.s) }}
 	reportsCommitted = reported("Committed", protocol.StatusCommitted)
 	// Java ends a saga that is reported Finished as rolled back.
 	reportsRollbacked    = reported("Rollbacked or Finished", protocol.StatusRollbacked, protocol.StatusFinished)
@@ -137,7 +137,7 @@ func (st *step) registered() *storage.Branch {
 const maxApplicationData = 64_000
 
 func (e Register) check() error {
-	m, ok := modes[e.Type]
+	m, ok := modeOf(e.Type)
 	if !ok {
 		return fmt.Errorf("branch type %s is not known; known are AT, TCC, SAGA, XA", e.Type)
 	}

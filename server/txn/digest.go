@@ -31,7 +31,7 @@ const maxEvidence = 2000
 func digestAnswers(st *step, e Answers) digest {
 	d := digest{saga: protocol.BranchUnknown}
 	var reasons []string
-	saga := isSaga(&st.s)
+	saga := isSaga(st.s)
 	for _, a := range e.Answers {
 		verdict := st.verdict(e.Rollback, a.Status)
 		if saga {
@@ -68,12 +68,12 @@ func digestAnswers(st *step, e Answers) digest {
 func (d *digest) count(st *step) {
 	d.rest = len(st.s.Branches) - len(d.done)
 	for i := range st.s.Branches {
-		if b := &st.s.Branches[i]; !modes[b.Type].asynchronous {
+		if b := &st.s.Branches[i]; !isAsynchronous(b) {
 			d.sync++
 		}
 	}
 	for _, id := range d.done {
-		if !modes[st.s.Branch(id).Type].asynchronous {
+		if !isAsynchronous(st.s.Branch(id)) {
 			d.sync--
 		}
 	}

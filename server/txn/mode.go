@@ -18,12 +18,26 @@ type mode struct {
 	anyApplication bool
 }
 
-var modes = map[protocol.BranchType]mode{
+var modes = [...]mode{
 	protocol.TypeAT:             {locks: true, asynchronous: true, anyApplication: true},
 	protocol.TypeTCC:            {},
 	protocol.TypeSaga:           {},
 	protocol.TypeXA:             {},
 	protocol.TypeSagaAnnotation: {},
+}
+
+// modeOf returns the zero mode for a type that Seata does not have.
+func modeOf(t protocol.BranchType) (m mode, known bool) {
+	if t < 0 || int(t) >= len(modes) {
+		return mode{}, false
+	}
+	return modes[t], true
+}
+
+// isAsynchronous tells whether the branch commits asynchronously.
+func isAsynchronous(b *storage.Branch) bool {
+	m, _ := modeOf(b.Type)
+	return m.asynchronous
 }
 
 // sagaNamePrefix marks a saga that has no branch yet
@@ -57,7 +71,7 @@ func commitOrders(s *storage.State) []Order {
 		return []Order{sagaOrder(s)}
 	}
 	for i := range s.Branches {
-		if b := &s.Branches[i]; !modes[b.Type].asynchronous {
+		if b := &s.Branches[i]; !isAsynchronous(b) {
 			return []Order{order(s, b)}
 		}
 	}
@@ -81,13 +95,14 @@ func rollbackOrders(s *storage.State) []Order {
 }
 
 func order(s *storage.State, b *storage.Branch) Order {
+	m, _ := modeOf(b.Type)
 	return Order{
 		BranchOrder: protocol.BranchOrder{
 			XID: s.XID, BranchID: b.ID, Type: b.Type,
 			ResourceID: b.ResourceID, ApplicationData: b.ApplicationData,
 		},
 		ClientID:       b.ClientID,
-		AnyApplication: modes[b.Type].anyApplication,
+		AnyApplication: m.anyApplication,
 	}
 }
 

@@ -33,17 +33,23 @@ var phases = map[phase][]protocol.GlobalStatus{
 	parked: {protocol.StatusCommitFailed, protocol.StatusRollbackFailed, protocol.StatusTimeoutRollbackFailed},
 }
 
+// phaseByStatus is indexed by the status as a byte. A transaction with a status
+// that another program wrote is parked: touch nothing.
 var phaseByStatus = indexPhases()
 
-func indexPhases() map[protocol.GlobalStatus]phase {
-	index := make(map[protocol.GlobalStatus]phase)
+func indexPhases() (index [256]phase) {
+	for i := range index {
+		index[i] = parked
+	}
 	for p, statuses := range phases {
 		for _, s := range statuses {
-			index[s] = p
+			index[byte(s)] = p
 		}
 	}
 	return index
 }
+
+func phaseOfStatus(s protocol.GlobalStatus) phase { return phaseByStatus[byte(s)] }
 
 func phaseOf(s *storage.State) phase {
 	switch {
@@ -52,16 +58,13 @@ func phaseOf(s *storage.State) phase {
 	case !s.Exists():
 		return absent
 	}
-	if p, ok := phaseByStatus[s.Global.Status]; ok {
-		return p
-	}
-	return parked // a status that another program wrote: touch nothing
+	return phaseOfStatus(s.Global.Status)
 }
 
 // InPhaseTwo tells whether a decided transaction has orders to give, now or
 // later.
 func InPhaseTwo(status protocol.GlobalStatus) bool {
-	p := phaseByStatus[status]
+	p := phaseOfStatus(status)
 	return p == committing || p == rollingBack
 }
 
@@ -86,7 +89,7 @@ func timedOut(s protocol.GlobalStatus) bool {
 // outcomeOf is how a transaction in phase two ends when all goes well.
 func outcomeOf(s protocol.GlobalStatus) protocol.GlobalStatus {
 	switch {
-	case phaseByStatus[s] == committing:
+	case phaseOfStatus(s) == committing:
 		return protocol.StatusCommitted
 	case timedOut(s):
 		return protocol.StatusTimeoutRollbacked
@@ -98,7 +101,7 @@ func outcomeOf(s protocol.GlobalStatus) protocol.GlobalStatus {
 // failureOf is where a transaction in phase two stops when it cannot go on.
 func failureOf(s protocol.GlobalStatus) protocol.GlobalStatus {
 	switch {
-	case phaseByStatus[s] == committing:
+	case phaseOfStatus(s) == committing:
 		return protocol.StatusCommitFailed
 	case timedOut(s):
 		return protocol.StatusTimeoutRollbackFailed
@@ -110,5 +113,5 @@ func failureOf(s protocol.GlobalStatus) protocol.GlobalStatus {
 // RollingBack tells whether a rollback has been decided and is not done, or
 // failed.
 func RollingBack(status protocol.GlobalStatus) bool {
-	return phaseByStatus[status] == rollingBack
+	return phaseOfStatus(status) == rollingBack
 }

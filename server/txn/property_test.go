@@ -33,7 +33,7 @@ func TestEverySequenceOfEvents(t *testing.T) {
 				next, err = state.Apply(batch)
 				require.NoError(t, err)
 			}
-			require.Equal(t, next, made.Next)
+			require.Equal(t, next, *made.Next)
 			if rapid.Bool().Draw(t, "reset") {
 				effects = slices.Clone(effects)
 				stepper.Reset()
@@ -100,7 +100,7 @@ func way(s *storage.State) string {
 	switch {
 	case !s.Exists() || status == protocol.StatusBegin:
 		return "undecided"
-	case phaseByStatus[status] == committing, status == protocol.StatusCommitted, status == protocol.StatusCommitFailed:
+	case phaseOfStatus(status) == committing, status == protocol.StatusCommitted, status == protocol.StatusCommitFailed:
 		return "commit"
 	default:
 		return "rollback"

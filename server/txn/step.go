@@ -58,8 +58,9 @@ func (m Machine) Step(s storage.State, now int64, e Event) (*storage.Batch, []Ef
 // Transition is what a Step decides.
 type Transition struct {
 	Batch *storage.Batch
-	// Next is the state that the Batch leads to.
-	Next    storage.State
+	// Next is the state that the Batch leads to, or the one that the Step began
+	// with. It must not be changed.
+	Next    *storage.State
 	Effects []Effect
 }
 
@@ -74,7 +75,10 @@ type Stepper struct {
 func (p *Stepper) Step(m *Machine, s *storage.State, now int64, e Event) (Transition, error) {
 	st := &p.step
 	first := len(p.effects)
-	*st = step{Machine: m, s: *s, now: now, event: e, batch: new(storage.Batch), effects: p.effects}
+	if begin, ok := e.(Begin); ok && s.XID == "" {
+		s = &storage.State{XID: begin.XID}
+	}
+	*st = step{Machine: m, s: s, now: now, event: e, batch: new(storage.Batch), effects: p.effects}
 	if answers, ok := e.(Answers); ok {
 		st.digest = digestAnswers(st, answers)
 	}
@@ -100,7 +104,7 @@ func (p *Stepper) Reset() {
 // step is one transition under way.
 type step struct {
 	*Machine
-	s     storage.State
+	s     *storage.State // never changed
 	now   int64
 	event Event
 
@@ -109,13 +113,12 @@ type step struct {
 	changed bool
 	// next is the state after the batch, once an action has asked for it: the
 	// batch must not change any more then.
-	next    storage.State
-	hasNext bool
+	next    *storage.State
 	effects []Effect
 }
 
 func (st *step) run() error {
-	phase := phaseOf(&st.s)
+	phase := phaseOf(st.s)
 	for i := range table[phase] {
 		row := &table[phase][i]
 		if row.on != st.event.kind() || row.when != nil && !row.when.holds(st) {
@@ -142,13 +145,13 @@ func (st *step) global() *storage.Global {
 func (st *step) emit(e Effect) { st.effects = append(st.effects, e) }
 
 func (st *step) refuse(code protocol.ExceptionCode, format string, args ...any) {
-	st.emit(Reply{Status: Status(&st.s), Refused: &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}})
+	st.emit(Reply{Status: Status(st.s), Refused: &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}})
 }
 
 // after is the state that the whole batch leads to.
-func (st *step) after() storage.State {
+func (st *step) after() *storage.State {
 	switch {
-	case st.hasNext:
+	case st.next != nil:
 		return st.next
 	case !st.changed:
 		return st.s
@@ -157,8 +160,9 @@ func (st *step) after() storage.State {
 	if err != nil { // the batch was built from this very state
 		panic(fmt.Sprintf("txn built a batch that does not apply to %s: %v", st.s.XID, err))
 	}
-	st.next, st.hasNext = next, true
-	return next
+	st.next = &next
+	st.batch.LeadsTo(&next)
+	return &next
 }
 
 // statusAfter is the status that the batch so far leads to.
@@ -169,7 +173,7 @@ func (st *step) statusAfter() protocol.GlobalStatus {
 	case st.batch.Global != nil:
 		return st.batch.Global.Status
 	default:
-		return Status(&st.s)
+		return Status(st.s)
 	}
 }
 

@@ -101,13 +101,13 @@ func (c *content) buried(id int64) bool {
 // apply checks everything that can be refused before it changes anything.
 func (c *content) apply(b *storage.Batch) error {
 	t, id := c.find(b.XID)
-	var state storage.State
+	state := &storage.State{}
 	if t != nil {
-		state = *t.state
+		state = t.state
 	} else if err := c.checkBegin(b, id); err != nil {
 		return err
 	}
-	next, err := state.Apply(b)
+	next, err := state.After(b)
 	if err != nil {
 		return err
 	}
@@ -132,8 +132,8 @@ func (c *content) apply(b *storage.Batch) error {
 		c.live[shardOf(id)][id] = t
 		c.globals++
 	}
-	t.state = &next
 	c.branches += int64(len(next.Branches) - len(state.Branches))
+	t.state = next
 	for _, w := range wanted {
 		c.locks.acquire(t, w)
 	}

@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -49,14 +50,20 @@ func (q *queue) put(r *request) bool {
 	return true
 }
 
-// take moves the requests of one entry into dst; none means that the queue is
-// closed and empty.
-func (q *queue) take(dst []*request) []*request {
+// wait returns when there is something to take.
+func (q *queue) wait() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) == 0 && !q.closed {
 		q.filled.Wait()
 	}
+}
+
+// take moves the requests of one entry into dst; after a wait none means that the
+// queue is closed and empty.
+func (q *queue) take(dst []*request) []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(q.waiting) && n < maxEntryBatches && bytes < maxEntryBytes {
 		bytes += len(q.waiting[n].encoded)
@@ -96,11 +103,19 @@ func (s *Store) write() {
 	defer answering.Wait()
 	defer close(written)
 	var data []byte
+	company := false // the last entry had several batches
 	for {
-		p := proposal{requests: s.queue.take(<-spare)}
+		requests := <-spare
+		if s.queue.wait(); company {
+			// Goroutines that are about to submit get to do so: fewer entries, at
+			// 64 callers with a tenth less CPU time.
+			runtime.Gosched()
+		}
+		p := proposal{requests: s.queue.take(requests)}
 		if len(p.requests) == 0 {
 			return
 		}
+		company = len(p.requests) > 1
 		data = appendEntry(data[:0], p.requests)
 		s.underWay.begin(data, p.requests)
 		p.results, p.err = s.propose(data)
