@@ -2,6 +2,7 @@ package saga_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,9 +15,12 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/saga"
 	"github.com/qiao-tx/qiao/saga/machine"
 	"github.com/qiao-tx/qiao/saga/sagalog"
@@ -29,7 +33,7 @@ import (
 //	forward, skip, compensate    take the last saga up again
 //	get       show it as the log has it
 //
-// The answer lists the calls, the runs in the log, and how it ended.
+// Every store must give the same answers. The answer lists the calls, the runs in the log, and how it ended.
 type storyteller struct {
 	t      *testing.T
 	engine *saga.Engine
@@ -50,8 +54,10 @@ type failing struct {
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
 		for name, store := range map[string]func() sagalog.Store{
-			"memory": func() sagalog.Store { return sagalog.NewMemory() },
-			"sqlite": func() sagalog.Store { return openSQLite(t, filepath.Join(t.TempDir(), "saga.db"), "") },
+			"memory":     func() sagalog.Store { return sagalog.NewMemory() },
+			"sqlite":     func() sagalog.Store { return openSQLite(t, filepath.Join(t.TempDir(), "saga.db"), "") },
+			"mariadb":    func() sagalog.Store { return openServer(t, "mysql", testenv.MariaDB(t)) },
+			"postgresql": func() sagalog.Store { return openServer(t, "pgx", testenv.PostgreSQL(t)) },
 		} {
 			s := &storyteller{t: t}
 			stub := invoker(s.invoke)
@@ -64,6 +70,20 @@ func TestStories(t *testing.T) {
 
 // anyID is one that sagalog.NewID made.
 var anyID = regexp.MustCompile(`\b01[0-9a-f]{24}\b`)
+
+func openServer(t *testing.T, driver, dsn string) *sagalog.SQL {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	require.NoError(t, sagalog.CreateTables(t.Context(), db))
+	s, err := sagalog.OpenSQL(t.Context(), sagalog.Config{DB: db})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, s.Close())
+		require.NoError(t, db.Close())
+	})
+	return s
+}
 
 type invoker func(context.Context, saga.Request) (any, error)
 
