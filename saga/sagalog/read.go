@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/qiao-tx/qiao/saga/javaerror"
 	"github.com/qiao-tx/qiao/saga/machine"
 )
 
@@ -220,7 +221,7 @@ func (r *record) instance() *machine.Instance {
 	return &machine.Instance{
 		ID: r.text("id"), MachineID: r.text("machine_id"), Tenant: r.text("tenant_id"), ParentID: r.text("parent_id"),
 		BusinessKey: r.text("business_key"), Started: r.time("gmt_started"), Ended: r.time("gmt_end"), Updated: r.time("gmt_updated"),
-		StartParams: r.params("start_params"), EndParams: r.params("end_params"), Failure: decodeFailure(r.bytes("excep")),
+		StartParams: r.params("start_params"), EndParams: r.params("end_params"), Failure: javaerror.Decode(r.bytes("excep")),
 		Status: machine.Status(r.text("status")), Compensation: machine.Status(r.text("compensation_status")), Live: r.flag("is_running"),
 	}
 }
@@ -232,7 +233,7 @@ func (r *record) row() *machine.Row {
 		BusinessKey: r.text("business_key"), CompensatedFor: r.text("state_id_compensated_for"), RetriedFor: r.text("state_id_retried_for"),
 		ForUpdate: r.flag("is_for_update"), Started: r.time("gmt_started"), Ended: r.time("gmt_end"),
 		Input: r.value("input_params"), Output: r.value("output_params"),
-		Status: machine.Status(r.text("status")), Failure: decodeFailure(r.bytes("excep")),
+		Status: machine.Status(r.text("status")), Failure: javaerror.Decode(r.bytes("excep")),
 	}
 	if row.Status == machine.Running { // Java's table for PostgreSQL fills the column from the start
 		row.Ended = time.Time{}

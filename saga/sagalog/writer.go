@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/qiao-tx/qiao/saga/javaerror"
 	"github.com/qiao-tx/qiao/saga/machine"
 )
 
@@ -152,15 +153,15 @@ func (s *SQL) changes(b *machine.Batch) ([]change, error) {
 			null(r.BusinessKey), r.ID, r.InstanceID)
 	}
 	for _, r := range b.Done {
-		add(updateRow, fmt.Errorf("state row %s: %w", r.ID, ErrNotFound), s.stamp(r.Ended), nullBytes(encodeFailure(r.Failure)),
+		add(updateRow, fmt.Errorf("state row %s: %w", r.ID, ErrNotFound), s.stamp(r.Ended), nullBytes(javaerror.Encode(r.Failure)),
 			string(r.Status), encode(r.Output), s.stamp(r.Ended), r.ID, r.InstanceID)
 	}
 	if i := b.Note; i != nil {
 		add(noteInstance, fmt.Errorf("instance %s: %w", i.ID, ErrTaken), string(i.Status), null(string(i.Compensation)),
-			params(i.EndParams), nullBytes(encodeFailure(i.Failure)), i.ID, s.stamp(i.Updated))
+			params(i.EndParams), nullBytes(javaerror.Encode(i.Failure)), i.ID, s.stamp(i.Updated))
 	}
 	if i := b.Finish; i != nil {
-		add(finishInstance, fmt.Errorf("instance %s: %w", i.ID, ErrTaken), s.stamp(i.Ended), nullBytes(encodeFailure(i.Failure)),
+		add(finishInstance, fmt.Errorf("instance %s: %w", i.ID, ErrTaken), s.stamp(i.Ended), nullBytes(javaerror.Encode(i.Failure)),
 			params(i.EndParams), string(i.Status), null(string(i.Compensation)), false, i.ID, s.stamp(i.Updated))
 		if i.ParentID == "" {
 			add(deleteOwner, nil, i.ID)

@@ -1,4 +1,4 @@
-package sagalog
+package javaerror
 
 import (
 	"encoding/binary"
@@ -11,8 +11,8 @@ import (
 	"github.com/qiao-tx/qiao/saga/machine"
 )
 
-// decodeFailure reads what encodeFailure or an engine of Java wrote.
-func decodeFailure(b []byte) *machine.Failure {
+// Decode reads what Encode or an engine of Java wrote.
+func Decode(b []byte) *machine.Failure {
 	if len(b) == 0 {
 		return nil
 	}
@@ -49,7 +49,7 @@ func readFailure(b []byte) (*machine.Failure, error) {
 
 var errNoException = errors.New("it is no serialized Java exception")
 
-// ownNames takes the names from the frames that encodeFailure wrote.
+// ownNames takes the names from the frames that Encode wrote.
 func ownNames(f *machine.Failure, frames []any) {
 	for i, v := range frames {
 		frame, _ := v.(*javaObject)

@@ -1,4 +1,4 @@
-package sagalog
+package javaerror_test
 
 import (
 	"os"
@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/internal/testenv"
+	"github.com/qiao-tx/qiao/saga/javaerror"
 	"github.com/qiao-tx/qiao/saga/machine"
 )
 
@@ -22,7 +23,7 @@ func TestErrorsAndJava(t *testing.T) {
 	name := func(n string) string { return filepath.Join(dir, n) }
 	f := &machine.Failure{Class: "com.example.NoSeat", Also: []string{"java.lang.RuntimeException", "HTTP 409", "*saga.Exception"},
 		Message: "full: 桥 𝄞\x00!"}
-	require.NoError(t, os.WriteFile(name("ours"), encodeFailure(f), 0o600))
+	require.NoError(t, os.WriteFile(name("ours"), javaerror.Encode(f), 0o600))
 	out, err := exec.Command("java", "-Dfile.encoding=UTF-8", "testdata/java/Errors.java", name("ours"), name("plain"), name("own"), name("silent")).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
@@ -36,40 +37,17 @@ func TestErrorsAndJava(t *testing.T) {
 	} {
 		b, err := os.ReadFile(name(file))
 		require.NoError(t, err)
-		assert.Equal(t, want, decodeFailure(b), file)
+		assert.Equal(t, want, javaerror.Decode(b), file)
 	}
 }
 
 func FuzzDecodeFailure(f *testing.F) {
-	f.Add(encodeFailure(&machine.Failure{Class: "a.B", Also: []string{"c"}, Message: "m", Network: machine.NotSent}))
-	f.Add([]byte(javaMagic + "sr\x00\x03a.B"))
+	f.Add(javaerror.Encode(&machine.Failure{Class: "a.B", Also: []string{"c"}, Message: "m", Network: machine.NotSent}))
+	f.Add([]byte("\xac\xed\x00\x05sr\x00\x03a.B"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		first := decodeFailure(b)
+		first := javaerror.Decode(b)
 		if first != nil && first.Class != "" && len(first.Message) < 60000 {
-			assert.Equal(t, decodeFailure(encodeFailure(first)).Class, strings.ToValidUTF8(first.Class, "\ufffd"))
+			assert.Equal(t, javaerror.Decode(javaerror.Encode(first)).Class, strings.ToValidUTF8(first.Class, "\ufffd"))
 		}
 	})
-}
-
-// TestParametersOfJava: both of Seata's JSON parsers write the classes of values.
-func TestParametersOfJava(t *testing.T) {
-	want := map[string]any{"a": int64(1), "b": int64(5), "c": 1.5, "list": []any{int64(1), "x"}, "text": "1L", "null": nil}
-	for name, text := range map[string]string{
-		"ours":     `{"a":1,"b":5,"c":1.5,"list":[1,"x"],"text":"1L","null":null}`,
-		"fastjson": `{"@type":"java.util.HashMap","a":1,"b":5L,"c":1.5D,"list":[1,"x"],"text":"1L","null":null}`,
-		"jackson":  `{"@type":"java.util.HashMap","a":1,"b":["java.lang.Long",5],"c":1.5,"list":["java.util.ArrayList",[1,"x"]],"text":"1L","null":null}`,
-	} {
-		got, err := decodeValue(text)
-		require.NoError(t, err, name)
-		assert.Equal(t, want, got, name)
-	}
-	for _, jackson := range []bool{false, true} {
-		text, err := encodeValue(map[string]any{"a": int64(1) << 40, "list": []any{4.0, "x", nil, map[string]any{}}}, jackson)
-		require.NoError(t, err)
-		got, err := decodeValue(text.(string))
-		require.NoError(t, err)
-		assert.Equal(t, map[string]any{"a": int64(1) << 40, "list": []any{4.0, "x", nil, map[string]any{}}}, got)
-	}
-	_, err := decodeValue("{")
-	assert.ErrorContains(t, err, "no JSON")
 }

@@ -1,4 +1,4 @@
-package sagalog
+package javaerror
 
 import (
 	"encoding/binary"
@@ -7,12 +7,6 @@ import (
 
 	"github.com/qiao-tx/qiao/saga/machine"
 )
-
-// Seata keeps an error as a serialized Java object, and an engine of Java cannot
-// load an instance whose error is anything else. So a Failure becomes a
-// java.lang.RuntimeException: its message is that of the Failure, and its stack
-// trace lists the names that the Failure goes by, one a frame. Of what Java wrote,
-// the classes and the message are taken.
 
 const (
 	javaMagic = "\xac\xed\x00\x05"
@@ -87,8 +81,8 @@ func (w *javaWriter) class(name string, version uint64, flags byte, fields ...st
 
 const javaText = "Ljava/lang/String;"
 
-// encodeFailure writes f as Java's serialization writes an exception.
-func encodeFailure(f *machine.Failure) []byte {
+// Encode writes f as Java's serialization writes an exception.
+func Encode(f *machine.Failure) []byte {
 	if f == nil {
 		return nil
 	}
