@@ -95,7 +95,7 @@ func (w *world) drive(x *machine.Execution, step machine.Step) error {
 			require.NoError(w.t, w.log.Write(context.Background(), &step.Batch))
 		}
 		for _, r := range step.Batch.Done {
-			w.done[r.ID] = true
+			w.done[runOf(x, r)] = true
 		}
 		if step.Ended {
 			return nil
@@ -111,9 +111,17 @@ func (w *world) drive(x *machine.Execution, step machine.Step) error {
 		}
 		c := open[i]
 		open = slices.Delete(open, i, i+1)
-		require.False(w.t, w.done[c.Row.ID] && c.Row.ID != "", "%s is called though its end is in the log", c.Row.ID)
+		require.False(w.t, w.done[runOf(x, c.Row)], "%s is called though its end is in the log", c.Row.Name)
 		step = x.Returned(w.tick(), w.answer(c))
 	}
+}
+
+// runOf names what a row runs: the same for all that repeat it.
+func runOf(x *machine.Execution, r *machine.Row) string {
+	if r.CompensatedFor != "" {
+		return "the undoing of " + r.CompensatedFor
+	}
+	return x.Origin(r).ID
 }
 
 func (w *world) answer(c machine.Call) machine.Result {
