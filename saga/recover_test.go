@@ -219,6 +219,7 @@ func checkJourney(t *testing.T, dir, last, want string, called []string, undistu
 	require.NoError(t, err)
 	assert.Equal(t, want, string(s.Status)+"/"+string(s.Compensation), states(s))
 	assert.False(t, s.Running)
+	assert.Equal(t, "plan/note", s.Variables["both"], "which only a script knew")
 
 	names, keys := readJournal(t, filepath.Join(dir, "journal"))
 	var distinct []string
