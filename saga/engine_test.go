@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +113,8 @@ func TestFunctionsAsServices(t *testing.T) {
 		{name: "a panic", fn: func(int) { panic("oh") }, x: 1, class: "java.lang.RuntimeException", status: "UN"},
 		{name: "a result that is no JSON", fn: func() any { return make(chan int) }, class: "java.lang.RuntimeException", status: "UN"},
 		{name: "a time-out", fn: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, class: "java.net.SocketTimeoutException", status: "UN"},
+		{name: "a result that is too long", fn: func() string { return strings.Repeat("x", 70_000) }, class: "ResultTooLong", status: "UN"},
+		{name: "a long result", fn: func() string { return strings.Repeat("x", 60_000) }, y: strings.Repeat("x", 60_000)},
 		{name: "a named error", fn: func() error { return errors.Join(errors.New("x"), errFull) }, class: "Full", status: "UN"},
 	}
 	for _, c := range cases {

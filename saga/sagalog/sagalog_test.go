@@ -279,6 +279,11 @@ func TestBadConfigurations(t *testing.T) {
 	for want, cfg := range map[string]sagalog.Config{
 		"DB is missing": {},
 		"TablePrefix":   {DB: open(t, "sqlite", ":memory:"), TablePrefix: "x; drop"},
+		"SetMaxOpenConns": {DB: func() *sql.DB {
+			db := open(t, "sqlite", ":memory:")
+			db.SetMaxOpenConns(1)
+			return db
+		}()},
 		"create the tables with": {DB: func() *sql.DB {
 			db, err := sql.Open("sqlite", ":memory:")
 			require.NoError(t, err)
