@@ -53,7 +53,7 @@ func (d refusingDemo) Cancel(input map[string]any) (map[string]any, error) { ret
 // TestBothEnginesShareALog: what one engine leaves, the other reads, goes on with and
 // undoes; with both of Seata's JSON parsers.
 func TestBothEnginesShareALog(t *testing.T) {
-	needJava(t)
+	testenv.NeedJava(t)
 	classpath, err := compile("sagas", "sagas/src/main/java/qiao/Sagas.java", "org.apache.seata", "2.5.0")
 	require.NoError(t, err)
 	for _, parser := range []string{"fastjson", "jackson"} {
