@@ -54,7 +54,7 @@ func (d refusingDemo) Cancel(input map[string]any) (map[string]any, error) { ret
 // undoes; with both of Seata's JSON parsers.
 func TestBothEnginesShareALog(t *testing.T) {
 	testenv.NeedJava(t)
-	classpath, err := compile("sagas", "sagas/src/main/java/qiao/Sagas.java", "org.apache.seata", "2.5.0")
+	classpath, err := Compile("sagas", "sagas/src/main/java/qiao/Sagas.java")
 	require.NoError(t, err)
 	for _, parser := range []string{"fastjson", "jackson"} {
 		t.Run(parser, func(t *testing.T) { testSharedLog(t, classpath, parser) })
