@@ -64,6 +64,18 @@ func Rooms() []Room {
 		{"rm/tcc/barrier", false, "for participants without a client: which branch a call is for, and at most once", []string{"rm/tcc/fence"}},
 		{"rm/tcc/remote", false, "TCC participants that are only HTTP or gRPC", []string{"rm/tcc/barrier"}},
 
+		{"saga/statelang", pure, "Seata's JSON language of state machines: parse, check, tell where it is wrong", nil},
+		{"saga/expression", pure, "the expressions and small scripts of state machines, on github.com/expr-lang/expr", nil},
+		{"saga/machine", pure, "what an instance of a state machine does next, and its statuses",
+			[]string{"saga/statelang", "saga/expression"}},
+		{"saga/javaerror", pure, "errors as Java's serialization writes them", []string{"saga/machine"}},
+		{"saga/sagalog", false, "the log of sagas in Seata's three tables, its writes grouped; who runs what", []string{"saga/javaerror"}},
+		{"saga/graph", pure, "a picture of a state machine, and of how far an instance came", []string{"saga/machine"}},
+		{"saga", false, "the engine: drives instances, calls services, recovers, tells the coordinator",
+			[]string{"saga/sagalog", "rm", "protocol/xid"}},
+		{"saga/httpservice", false, "services of sagas over HTTP", []string{"saga"}},
+		{"saga/grpcservice", false, "services of sagas over gRPC, without generated code", []string{"saga"}},
+
 		{"datasource/schema", pure, "Table, Column, quoting, per dialect", nil},
 		{"datasource/sqlparse", pure, "SQL to the small Statement, per dialect", []string{"datasource/schema"}},
 		{"datasource/meta", false, "reads and caches the schema of a database", []string{"datasource/schema"}},
