@@ -10,6 +10,7 @@ import (
 	"github.com/qiao-tx/qiao/client/naming"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/rpc"
+	"github.com/qiao-tx/qiao/tm"
 )
 
 // Config describes a Client. Only an address and the ApplicationID are required.
@@ -52,6 +53,11 @@ type Config struct {
 	// ConnectTimeout bounds one attempt to connect to and register with a node.
 	// Default 5 s.
 	ConnectTimeout time.Duration
+
+	// TM says what the transaction manager does beside beginning and deciding:
+	// hooks, the failure handler, protection, the degrade check. Its Logger is
+	// this one's where it has none. The zero value adds nothing.
+	TM tm.Config
 
 	// DoNotWait makes Open return before any node is connected. Requests then
 	// wait for a connection.
@@ -123,6 +129,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.TM.Logger == nil {
+		cfg.TM.Logger = cfg.Logger
 	}
 	return cfg, nil
 }

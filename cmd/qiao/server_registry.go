@@ -87,15 +87,17 @@ type announcement struct {
 	registry registry
 	logger   *slog.Logger
 	address  string
+	sole     bool // no other server uses this one's store
 	cancel   context.CancelFunc
 	states   chan error // what the registry says, the newest only
 	listed   bool       // the newest; to be read when ended has been
 	ended    chan error
 }
 
-// announce begins to list the server at address.
-func announce(ctx context.Context, r registry, address string, logger *slog.Logger) *announcement {
-	a := &announcement{registry: r, logger: logger, address: address, states: make(chan error, 1), ended: make(chan error, 1)}
+// announce begins to list the server at address. sole: no other server uses its
+// store.
+func announce(ctx context.Context, r registry, address string, sole bool, logger *slog.Logger) *announcement {
+	a := &announcement{registry: r, logger: logger, address: address, sole: sole, states: make(chan error, 1), ended: make(chan error, 1)}
 	if onThisMachine(address) {
 		logger.Warn("the registry lists this server under an address that only this machine can reach; name another with --advertise", "address", address)
 	}
@@ -120,13 +122,14 @@ func (a *announcement) note(ctx context.Context, err error) {
 	a.states <- err
 }
 
-// warnOfOthers: this release's servers share nothing, so one cannot go on with what
-// another began.
+// warnOfOthers: a server with a store of its own cannot go on with what another
+// began.
 func (a *announcement) warnOfOthers(ctx context.Context) {
 	all, err := a.registry.Resolve(ctx)
 	others := slices.DeleteFunc(all, func(address string) bool { return address == a.address })
-	if err == nil && len(others) > 0 {
-		a.logger.Warn("the cluster lists other coordinators, too; each finishes only the transactions that it began", "others", others)
+	if err == nil && len(others) > 0 && a.sole {
+		a.logger.Warn("the cluster lists other coordinators, too; each finishes only the transactions that it began, "+
+			"unless all keep them in one database (store.mode db)", "others", others)
 	}
 }
 

@@ -124,6 +124,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 			RetentionMillis: cfg.Retention.Milliseconds(),
 
 			NotFoundGraceMillis: cfg.XANotFoundGrace.Milliseconds(),
+			Parallel:            cfg.ParallelBranches,
 		},
 	})
 	if err == nil {
@@ -147,7 +148,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	})
 	logger.Info("serving", "address", listener.Addr().String(), "advertised", address, "data", cfg.Data, "version", buildVersion())
 	if registry != nil {
-		s.announcement = announce(background, registry, address, logger)
+		s.announcement = announce(background, registry, address, store.sole, logger)
 	}
 	return s, nil
 }

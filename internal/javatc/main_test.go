@@ -43,6 +43,7 @@ func TestTheSDKOnBothCoordinators(t *testing.T) {
 				t.Run("registration", func(t *testing.T) { testRegistration(t, tc) })
 			}
 			t.Run("stories", func(t *testing.T) { tellAll(t, tc) })
+			t.Run("sagas", func(t *testing.T) { tellSagas(t, tc) })
 			if tc.kill != nil {
 				t.Run("killed", func(t *testing.T) { testKilled(t, tc) })
 			}
@@ -53,7 +54,7 @@ func TestTheSDKOnBothCoordinators(t *testing.T) {
 // tellAll tells all stories to a coordinator at once.
 func tellAll(t *testing.T, tc *coordinator) {
 	for group, stories := range map[string][]story{
-		"AT": storiesOfAT, "locks": storiesOfLocks, "time-outs": storiesOfTimeouts, "TCC": storiesOfTCC,
+		"AT": storiesOfAT, "locks": storiesOfLocks, "time-outs": storiesOfTimeouts, "TCC": storiesOfTCC, "remote participants": storiesOfRemote,
 		"lost messages": storiesOfLostMessages, "lost patience": storiesOfPatience,
 	} {
 		for _, s := range stories {

@@ -97,9 +97,9 @@ func FromContext(ctx context.Context) string {
 }
 
 // WithBranchType returns a context for the same global transaction whose work
-// belongs to a branch of that type, named as Seata names it. Only TCC makes a
-// difference, as in Java's RootContext: what a try writes is undone by its
-// cancel, so AT must not undo it as well. It returns ctx outside a transaction.
+// belongs to a branch of that type, named as Seata names it, as in Java's
+// RootContext: what a TCC try writes is taken back by its cancel, so AT must not
+// undo it as well. It returns ctx outside a transaction.
 func WithBranchType(ctx context.Context, branchType string) context.Context {
 	x := FromContext(ctx)
 	if x == "" {

@@ -76,6 +76,9 @@ type Config struct {
 	RetryAfter, RetryMax time.Duration
 	// Retention is how long a finished transaction answers with its outcome.
 	Retention time.Duration
+	// ParallelBranches has the branches of different resources of a transaction
+	// commit, and roll back, at once; those of one resource keep their order.
+	ParallelBranches bool
 	// XANotFoundGrace is how long after its time-out an XA branch unknown to
 	// the database may still appear.
 	XANotFoundGrace time.Duration

@@ -93,6 +93,7 @@ func Settings(c *Config) []Setting {
 		{"retry-max", "longest wait between rounds of phase two", period(&c.RetryMax), nil},
 		{"retention", "how long a finished transaction answers with its outcome", period(&c.Retention), nil},
 		{"xa-not-found-grace", "how long after its time-out an XA branch unknown to the database may still appear", period(&c.XANotFoundGrace), seata("server.xaerNotaRetryTimeout")},
+		{"parallel-branches", "order the branches of different resources of a transaction at once, not one after the other", yesNo(&c.ParallelBranches), seata("server.enableParallelHandleBranch")},
 		{"undo.save-days", "age in days from which resource managers are told to delete undo logs", number(&c.UndoSaveDays), seata("server.undo.logSaveDays")},
 		{"undo.delete-period", "how often they are told", period(&c.UndoDeletePeriod), seata("server.undo.logDeletePeriod")},
 	}
