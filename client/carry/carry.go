@@ -148,7 +148,7 @@ func (r *Received) reject(key string, value any) {
 
 func (r *Received) refuse(key, what string) {
 	if r.odd == nil {
-		r.odd = fmt.Errorf("%s: %w: %s; send one string", key, ErrMalformed, what)
+		r.odd = fmt.Errorf("%s: %w: %s; send one string", strings.ToUpper(key), ErrMalformed, what)
 	}
 }
 

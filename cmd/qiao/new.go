@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -136,7 +137,7 @@ func tidyModule(ctx context.Context, dir string) error {
 	cmd := exec.CommandContext(ctx, "go", "mod", "tidy")
 	cmd.Dir = dir
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("the files are in %s, but go mod tidy failed there: %w; run it again when Go 1.26 and its module proxy can be reached\n%s", dir, err, text)
+		return fmt.Errorf("the files are in %s, but go mod tidy failed there: %w; it wants Go 1.26 and its module proxy: put right what is said below, and run it again\n%s", dir, err, bytes.TrimSpace(text))
 	}
 	return nil
 }

@@ -111,6 +111,14 @@ func TestNewServiceQuotesTheDirectory(t *testing.T) {
 	assert.Contains(t, out, "\n  cd '"+filepath.Dir(dir)+"/it'\\''s mine'\n")
 }
 
+// The files stay when Go refuses the module, and Go's reason is told.
+func TestNewServiceTellsWhyGoRefuses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "order")
+	_, err := newService("order", "--module", "con", "--dir", dir, "--replace", source)
+	require.ErrorContains(t, err, "put right what is said below, and run it again\ngo: malformed module path \"con\"")
+	assert.FileExists(t, filepath.Join(dir, "go.mod"))
+}
+
 func TestNewServiceRefusesWhatItCannotUse(t *testing.T) {
 	full := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(full, "main.go"), nil, 0o600))
