@@ -237,6 +237,9 @@ func (e *Engine) Wait(ctx context.Context, id string) (*Saga, error) {
 	if l != nil {
 		select {
 		case <-l.done:
+			if l.err != nil {
+				return nil, l.err
+			}
 		case <-ctx.Done():
 			return nil, fmt.Errorf("saga %s goes on: %w", id, context.Cause(ctx))
 		}
@@ -322,6 +325,7 @@ func (e *Engine) launchCode(ctx context.Context, r *codeRun) *Run {
 		defer close(run.done)
 		defer e.release(run.ID)
 		r, run.err = e.driveCode(ctx, r)
+		r.life.err = run.err
 		run.saga = codeOutcome(r.inst, r.h.Rows(), r.code)
 	}()
 	return run

@@ -75,11 +75,14 @@ type world struct {
 	calls   []string
 	keys    map[string]map[string]bool
 	refuses bool
+	// ended are calls whose end is in the log; again those that came after that.
+	ended map[string]bool
+	again []string
 	flows   map[string]*saga.Flow[string, string]
 }
 
 func newWorld() *world {
-	return &world{refuses: true, keys: map[string]map[string]bool{}, flows: map[string]*saga.Flow[string, string]{}}
+	return &world{refuses: true, keys: map[string]map[string]bool{}, ended: map[string]bool{}, flows: map[string]*saga.Flow[string, string]{}}
 }
 
 var errRefused = errors.New("it refuses")
@@ -88,6 +91,10 @@ func (w *world) called(ctx context.Context, what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls = append(w.calls, what)
+	name, _, _ := strings.Cut(what, "(")
+	if name = strings.TrimSpace(name); w.ended[name] && !strings.HasSuffix(name, "x") && !strings.HasSuffix(name, "y") { // which may be of several sagas
+		w.again = append(w.again, name)
+	}
 	call, _ := saga.FromContext(ctx)
 	if w.keys[what] == nil {
 		w.keys[what] = map[string]bool{}

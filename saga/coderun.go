@@ -124,14 +124,14 @@ func (r *codeRun) advance(ctx, calls context.Context, main *strand) error {
 	if main.ended {
 		return nil
 	}
-	cmd, err := r.nextResult(ctx, calls)
-	if err != nil {
-		return err
+	rows, err := r.nextResults(ctx, calls)
+	for _, row := range rows {
+		cmd := r.open[row.ServiceMethod]
+		delete(r.open, cmd.place.Path)
+		r.now = history.Ended(row)
+		r.ready = append(r.ready, cmd.strand)
 	}
-	delete(r.open, cmd.place.Path)
-	r.now = history.Ended(cmd.row)
-	r.ready = append(r.ready, cmd.strand)
-	return nil
+	return err
 }
 
 func (r *codeRun) changed(err error) error {
@@ -246,15 +246,15 @@ func (r *codeRun) write(ctx context.Context, b *machine.Batch) error {
 	return nil
 }
 
-// nextResult returns the next command that has ended: as the log has it, and then as
-// things go.
-func (r *codeRun) nextResult(ctx, calls context.Context) (*command, error) {
-	row, err := r.h.NextEnd()
+// nextResults returns the rows that end next: as the log has it, and then as things
+// go.
+func (r *codeRun) nextResults(ctx, calls context.Context) ([]*machine.Row, error) {
+	rows, err := r.h.NextEnds()
 	if err != nil {
 		return nil, r.changed(err)
 	}
-	if row != nil {
-		return r.open[row.ServiceMethod], nil
+	if len(rows) > 0 {
+		return rows, nil
 	}
 	if err := r.h.Complete(); err != nil {
 		return nil, r.changed(err)
@@ -276,7 +276,10 @@ func (r *codeRun) nextResult(ctx, calls context.Context) (*command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return end.command, r.record(ctx, end)
+	if err := r.record(ctx, end); err != nil {
+		return nil, err
+	}
+	return []*machine.Row{end.command.row}, nil
 }
 
 // launch makes a call in a goroutine of its own.

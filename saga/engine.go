@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,8 @@ type life struct {
 	// of cause.
 	undo  chan struct{}
 	cause *machine.Failure
+	// err is why a saga in code has stopped without an end.
+	err error
 }
 
 // Open returns an Engine. With a Coordinator it makes itself known to it. Give the
@@ -66,6 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg, functions: map[string]map[string]*function{},
 		programs: map[string]*program{}, newest: map[string]*program{},
 		codes: map[string]*code{}, running: map[string]*life{}, waiting: map[string]chan struct{}{}, park: make(chan struct{})}
+	e.rows.Store(uint64(rand.Uint32())) // apart from an engine that ended in this millisecond
 	if cfg.Coordinator != nil {
 		if err := cfg.Coordinator.RegisterResource(ctx, resource{e}); err != nil {
 			return nil, fmt.Errorf("saga: %w", err)

@@ -192,18 +192,24 @@ func (h *History) ahead() *machine.Row {
 	return h.ends[0]
 }
 
-// NextEnd takes the next of the results that the log has, or nil. The function must
-// have come to its place, else the error is a *Difference.
-func (h *History) NextEnd() (*machine.Row, error) {
+// NextEnds takes the next of the results that the log has, or none. Versions that
+// were written together come together: no result is left when the function does
+// something new. The function must have come to the place, else the error is a
+// *Difference.
+func (h *History) NextEnds() ([]*machine.Row, error) {
 	if len(h.ends) == 0 {
 		return nil, nil
 	}
-	r := h.ends[0]
-	if !h.visited[r] {
+	if r := h.ends[0]; !h.visited[r] {
 		return nil, &Difference{PlaceOf(r), Place{}}
 	}
-	h.ends = h.ends[1:]
-	return r, nil
+	n := 1
+	for Kind(h.ends[0].Type) == Version && n < len(h.ends) && Kind(h.ends[n].Type) == Version && h.visited[h.ends[n]] {
+		n++
+	}
+	next := h.ends[:n]
+	h.ends = h.ends[n:]
+	return next, nil
 }
 
 // Complete fails with a *Difference if the log has a place that the function has
