@@ -79,6 +79,9 @@ func (e *Engine) Forward(ctx context.Context, id string, params map[string]any) 
 // SkipAndForward goes on with a saga after the state that failed, as if that state
 // had not been there: it is marked SK in the log.
 func (e *Engine) SkipAndForward(ctx context.Context, id string, params map[string]any) (*Saga, error) {
+	if _, p, err := e.load(ctx, id); err == nil && p.code != nil {
+		return nil, fmt.Errorf("saga %s: %w: one in code cannot skip a step", id, machine.ErrDenied)
+	}
 	return e.operate(ctx, id, params, func(x *machine.Execution, params map[string]any) (machine.Step, error) {
 		return x.Forward(time.Now(), params, true, e.childCompensation(ctx))
 	})
