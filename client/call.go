@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/qiao-tx/qiao/client/naming"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 	"github.com/qiao-tx/qiao/protocol/xid"
@@ -109,7 +110,7 @@ func repairable(err error) bool {
 func (r request) choose(last *link, carriedOut bool) choice {
 	c := choice{not: last}
 	if address, _, err := xid.Parse(r.xid); err == nil {
-		c.address = address
+		c.address, _ = naming.FromSeata(address) // what is no address matches no node
 	}
 	if carriedOut && r.repetition == byKey {
 		c.fits = func(l *link) bool { return l.extension > 0 }

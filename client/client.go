@@ -21,6 +21,7 @@ type Client struct {
 	resources *rm.Manager
 	pool      *pool
 	orders    *dispatcher
+	tm        *tm.Manager
 	// compressors is the working memory of all connections, if messages are packed.
 	compressors compress.Pool
 	// handle takes the orders of all connections.
@@ -52,8 +53,10 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		stop:      stop,
 	}
 	c.orders = newDispatcher(c.resources, cfg)
+	c.tm = tm.NewManager(transactions{c}, cfg.TM)
 	c.handle = func(conn *rpc.Conn, r rpc.Request) { c.orders.submit(running, conn, r) }
 	c.spawn(func() { c.follow(running) })
+	c.spawn(func() { c.tm.Probe(running) })
 	if cfg.DoNotWait {
 		return c, nil
 	}
@@ -67,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 }
 
 // TM returns the transaction manager: what begins and decides transactions.
-func (c *Client) TM() *tm.Manager { return tm.New(transactions{c}) }
+func (c *Client) TM() *tm.Manager { return c.tm }
 
 // RM returns what resources and TCC actions register with.
 func (c *Client) RM() rm.Coordinator { return branches{c} }

@@ -42,6 +42,20 @@ func TestOpenRegistersTheApplication(t *testing.T) {
 	assert.Equal(t, map[string]string{"qiao": "1"}, rms[0].Head)
 }
 
+// TestATransactionAlwaysHasAName: Seata's store in a database needs one.
+func TestATransactionAlwaysHasAName(t *testing.T) {
+	tc := startTC(t)
+	c := open(t, client.Config{}, tc)
+	for _, name := range []string{"", "place-order"} {
+		require.NoError(t, c.TM().Run(t.Context(), tm.Options{Name: name}, nothing))
+	}
+	var got []string
+	for _, r := range requests[*protocol.GlobalBegin](tc) {
+		got = append(got, r.Message.(*protocol.GlobalBegin).Name)
+	}
+	assert.Equal(t, []string{"default", "place-order"}, got)
+}
+
 func TestOpenFailsWithTheReason(t *testing.T) {
 	away, refusing := reserveTC(t), startTC(t)
 	refusing.on(func(r rpc.Request) (answer, bool) {
@@ -386,51 +400,6 @@ func TestCloseEndsEverything(t *testing.T) {
 		assert.ErrorIs(t, request(t.Context()), client.ErrClosed, name)
 	}
 	assert.NoError(t, c.Close(t.Context()), "again")
-}
-
-// list is a Resolver whose answer the test changes.
-type list struct {
-	mu        sync.Mutex
-	addresses []string
-	err       error
-}
-
-func (l *list) set(err error, addresses ...string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.addresses, l.err = addresses, err
-}
-
-func (l *list) Resolve(context.Context) ([]string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.addresses, l.err
-}
-
-func TestTheClientFollowsItsResolver(t *testing.T) {
-	one, two := startTC(t), startTC(t)
-	nodes := &list{}
-	nodes.set(errors.New("registry is down"))
-	c := open(t, client.Config{Resolver: nodes, ResolveEvery: 5 * time.Millisecond, DoNotWait: true})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, err := c.TM().Status(ctx, "h:1:2")
-	assert.ErrorContains(t, err, "registry is down")
-
-	nodes.set(nil, one.address)
-	one.awaitKnown(1)
-	nodes.set(errors.New("registry is down")) // the last answer stays in use
-	require.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
-
-	nodes.set(nil, two.address)
-	two.awaitKnown(1)
-	require.Eventually(t, func() bool {
-		one.mu.Lock()
-		defer one.mu.Unlock()
-		return len(one.conns) == 0
-	}, patience, time.Millisecond, "a node that is gone from the list is left")
-	require.NoError(t, c.TM().Run(t.Context(), tm.Options{}, nothing))
-	assert.Len(t, requests[*protocol.GlobalCommit](two), 1)
 }
 
 func TestConfigIsChecked(t *testing.T) {

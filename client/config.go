@@ -10,6 +10,7 @@ import (
 	"github.com/qiao-tx/qiao/client/naming"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/rpc"
+	"github.com/qiao-tx/qiao/tm"
 )
 
 // Config describes a Client. Only an address and the ApplicationID are required.
@@ -17,9 +18,11 @@ type Config struct {
 	// Addresses are the coordinator's nodes, each host:port. Exactly one of
 	// Addresses and Resolver must be given.
 	Addresses []string
-	// Resolver finds the coordinator's nodes.
+	// Resolver finds the coordinator's nodes: see client/naming and the packages
+	// below it. One that has to be closed is closed after the Client.
 	Resolver naming.Resolver
-	// ResolveEvery is the time between two questions to the Resolver. Default 30 s.
+	// ResolveEvery is the time between two questions to the Resolver; one that is a
+	// naming.Watcher is asked at once when something changes, too. Default 30 s.
 	ResolveEvery time.Duration
 
 	// ApplicationID names the application, alike in all its processes: a
@@ -50,6 +53,11 @@ type Config struct {
 	// ConnectTimeout bounds one attempt to connect to and register with a node.
 	// Default 5 s.
 	ConnectTimeout time.Duration
+
+	// TM says what the transaction manager does beside beginning and deciding:
+	// hooks, the failure handler, protection, the degrade check. Its Logger is
+	// this one's where it has none. The zero value adds nothing.
+	TM tm.Config
 
 	// DoNotWait makes Open return before any node is connected. Requests then
 	// wait for a connection.
@@ -121,6 +129,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.TM.Logger == nil {
+		cfg.TM.Logger = cfg.Logger
 	}
 	return cfg, nil
 }

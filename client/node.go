@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/qiao-tx/qiao/client/naming"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 )
@@ -46,11 +46,16 @@ func delay(n int) time.Duration {
 }
 
 // sleep waits for d, or returns false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, d time.Duration) bool { return sleepUnless(ctx, d, nil) }
+
+// sleepUnless waits for d or until woken, or returns false when ctx ends first.
+func sleepUnless(ctx context.Context, d time.Duration, woken <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-woken:
 		return true
 	case <-ctx.Done():
 		return false
@@ -60,29 +65,45 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // follow keeps a connection to every node that the Resolver names, until ctx
 // ends and all of them are closed.
 func (c *Client) follow(ctx context.Context) {
-	nodes := make(map[string]context.CancelFunc)
 	var running sync.WaitGroup
 	defer running.Wait()
+	changed := make(chan struct{}, 1)
+	if w, ok := c.cfg.Resolver.(naming.Watcher); ok {
+		running.Go(func() {
+			w.Watch(ctx, func() {
+				select {
+				case changed <- struct{}{}:
+				default: // a question is due already
+				}
+			})
+		})
+	}
 	for failures := 0; ; {
 		addresses, err := c.resolve(ctx)
+		if ctx.Err() != nil {
+			return
+		}
 		pause := c.cfg.ResolveEvery
 		if err != nil {
 			if c.pool.failed("", err) {
 				c.log.Warn("coordinator nodes not found; asking again", "error", err)
 			}
-			pause = delay(failures)
+			pause = min(pause, delay(failures))
 			failures++
 		} else {
 			failures = 0
 			c.pool.failed("", nil)
-			c.keepTo(ctx, &running, nodes, addresses)
 		}
-		if !sleep(ctx, pause) {
+		if err == nil || c.pool.knowsNone() {
+			c.keepTo(ctx, &running, addresses)
+		}
+		if !sleepUnless(ctx, pause, changed) {
 			return
 		}
 	}
 }
 
+// resolve asks the Resolver. Addresses with an error are old.
 func (c *Client) resolve(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ConnectTimeout)
 	defer cancel()
@@ -91,38 +112,34 @@ func (c *Client) resolve(ctx context.Context) ([]string, error) {
 		err = errors.New("there are none")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("resolve coordinator nodes: %w", err)
+		return addresses, fmt.Errorf("resolve coordinator nodes: %w", err)
 	}
 	return addresses, nil
 }
 
-// keepTo starts the nodes that are new in addresses and stops those that are
-// no longer there.
-func (c *Client) keepTo(ctx context.Context, running *sync.WaitGroup, nodes map[string]context.CancelFunc, addresses []string) {
-	for address, stop := range nodes {
-		if !slices.Contains(addresses, address) {
-			c.log.Info("coordinator node is gone from the list", "address", address)
-			stop()
-			delete(nodes, address)
-		}
+// keepTo starts to look after the nodes that are new in addresses. One that is no
+// longer there may be draining, or have lost only the registry: it gets no new
+// transactions, but goes on with its own until it closes the connection.
+func (c *Client) keepTo(ctx context.Context, running *sync.WaitGroup, addresses []string) {
+	fresh, gone := c.pool.list(addresses)
+	for _, address := range gone {
+		c.log.Info("coordinator node is gone from the list: no new transactions go there", "address", address)
 	}
-	for _, address := range addresses {
-		if _, known := nodes[address]; known {
-			continue
-		}
-		own, stop := context.WithCancel(ctx)
-		nodes[address] = stop
-		running.Go(func() { c.keepConnected(own, address) })
+	for _, address := range fresh {
+		running.Go(func() { c.keepConnected(ctx, address) })
 	}
 }
 
-// keepConnected has one session after the other with a node.
+// keepConnected has one session after the other with a node, while it is listed.
 func (c *Client) keepConnected(ctx context.Context, address string) {
-	defer c.pool.failed(address, nil)
-	for failures := 0; ; failures++ {
+	for failures := 0; c.pool.worthConnecting(address); failures++ {
 		used, err := c.session(ctx, address)
 		if ctx.Err() != nil {
 			return
+		}
+		if used && !c.pool.lists(address) {
+			c.log.Info("coordinator node has closed its connection after it left the list", "address", address)
+			continue
 		}
 		if used {
 			failures = 0

@@ -53,18 +53,73 @@ type pool struct {
 	// changed is closed and replaced when a waiter should look again.
 	changed chan struct{}
 	closed  bool
+	// listed are the addresses that the Resolver named last, followed those that a
+	// goroutine looks after.
+	listed, followed map[string]bool
 	// trouble is why each address that is not connected is not, for messages.
 	trouble map[string]error
 }
 
 func newPool() *pool {
-	return &pool{changed: make(chan struct{}), trouble: make(map[string]error)}
+	return &pool{
+		changed: make(chan struct{}), trouble: make(map[string]error),
+		listed: make(map[string]bool), followed: make(map[string]bool),
+	}
 }
 
 // announce wakes all waiters. The mutex must be held.
 func (p *pool) announce() {
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// list notes the addresses of the nodes that there are now. It returns those that
+// nobody looks after yet, as the caller now must, and those that have left.
+func (p *pool) list(addresses []string) (fresh, gone []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.listed
+	p.listed = make(map[string]bool, len(addresses))
+	for _, address := range addresses {
+		p.listed[address] = true
+		if !p.followed[address] {
+			p.followed[address] = true
+			fresh = append(fresh, address)
+		}
+	}
+	for address := range before {
+		if !p.listed[address] {
+			gone = append(gone, address)
+		}
+	}
+	return fresh, gone
+}
+
+// worthConnecting tells whether address is listed. If it is not, nobody looks
+// after it any more.
+func (p *pool) worthConnecting(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listed[address] {
+		return true
+	}
+	delete(p.followed, address)
+	delete(p.trouble, address)
+	return false
+}
+
+// lists tells whether address is listed.
+func (p *pool) lists(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listed[address]
+}
+
+// knowsNone tells whether no node has ever been listed.
+func (p *pool) knowsNone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.listed) == 0
 }
 
 // add puts l into use. It returns false when resources were registered that
@@ -146,8 +201,9 @@ type choice struct {
 }
 
 // take waits until a link fits and returns one: of the chosen address if
-// possible, else any. (Going round would fall into step with callers that begin
-// and commit in turn, and send every begin to one node.)
+// possible, else of any node that is listed, else of one that has left the list
+// and still serves. (Going round would fall into step with callers that begin and
+// commit in turn, and send every begin to one node.)
 func (p *pool) take(ctx context.Context, c choice) (*link, error) {
 	for {
 		l, changed, err := p.look(c)
@@ -170,20 +226,31 @@ func (p *pool) look(c choice) (found *link, changed <-chan struct{}, err error) 
 	if p.closed {
 		return nil, nil, ErrClosed
 	}
+	best := -1
 	start := rand.IntN(max(len(p.links), 1))
 	for i := range p.links {
 		l := p.links[(start+i)%len(p.links)]
 		if !l.alive() || c.fits != nil && !c.fits(l) {
 			continue
 		}
-		if c.address != "" && (c.address == l.address || c.address == l.resolved) && l != c.not {
-			return l, nil, nil
-		}
-		if found == nil || found == c.not {
-			found = l
+		if rank := p.rank(l, c); rank > best {
+			found, best = l, rank
 		}
 	}
 	return found, p.changed, nil
+}
+
+// rank is how well a usable link suits a choice. The mutex must be held.
+func (p *pool) rank(l *link, c choice) int {
+	switch {
+	case l == c.not:
+		return 0
+	case c.address != "" && (c.address == l.address || c.address == l.resolved):
+		return 3
+	case p.listed[l.address]:
+		return 2
+	}
+	return 1
 }
 
 // several tells whether more than one node is connected.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -15,10 +16,14 @@ import (
 // transactions is the Client as a tm.Coordinator.
 type transactions struct{ c *Client }
 
+// unnamed is Seata's name for a transaction that has none. Its coordinator with a
+// store in a database fails to begin one without (a NullPointerException in 1.8.0).
+const unnamed = "default"
+
 // Begin may be repeated: a transaction that nobody knows of ends by its time-out.
 func (t transactions) Begin(ctx context.Context, name string, timeout time.Duration) (string, error) {
 	answer, err := t.ask(ctx, "begin", request{
-		message: &protocol.GlobalBegin{TimeoutMillis: int32(timeout.Milliseconds()), Name: name},
+		message: &protocol.GlobalBegin{TimeoutMillis: int32(timeout.Milliseconds()), Name: cmp.Or(name, unnamed)},
 	})
 	if err != nil {
 		return "", err

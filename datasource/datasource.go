@@ -1,7 +1,7 @@
 // Package datasource opens databases that take part in global transactions.
 //
-// Job: put the AT wrapper around a database/sql driver and register the
-// database with the coordinator.
+// Job: put the wrapper of a mode, AT or XA, around a database/sql driver and
+// register the database with the coordinator.
 // Owner: applications open their databases with it.
 // It must not know: SQL, images, how the coordinator is reached.
 //
@@ -35,6 +35,7 @@ import (
 	"github.com/qiao-tx/qiao/datasource/meta"
 	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
+	"github.com/qiao-tx/qiao/datasource/xa"
 	"github.com/qiao-tx/qiao/rm"
 )
 
@@ -43,6 +44,19 @@ const (
 	MySQL      = schema.MySQL
 	SQLite     = schema.SQLite
 	PostgreSQL = schema.PostgreSQL
+)
+
+// Mode is how a database takes part.
+type Mode uint8
+
+// Modes of Config.
+const (
+	// AT keeps images of the rows that statements change, and puts them back to
+	// roll back. Locks of the database end with the local transaction.
+	AT Mode = iota
+	// XA leaves it to the database's own two-phase commit: any statement, no
+	// undo table, and the database's locks last until the global transaction ends.
+	XA
 )
 
 // Errors that callers may want to tell apart. Match them with errors.Is.
@@ -70,6 +84,12 @@ var (
 	// ErrOutcomeUnknown: the connection broke during COMMIT; roll the global
 	// transaction back.
 	ErrOutcomeUnknown = at.ErrOutcomeUnknown
+	// ErrBranchTimeout: a local transaction under XA ran longer than
+	// Config.BranchTimeout and was rolled back.
+	ErrBranchTimeout = xa.ErrBranchTimeout
+	// ErrNotSupported: the database cannot prepare transactions; the error says
+	// what to change.
+	ErrNotSupported = xa.ErrNotSupported
 )
 
 // Config says which database takes part, and how.
@@ -90,7 +110,23 @@ type Config struct {
 	// an id kept in the file.
 	ResourceID string
 
-	// LockWait is how long a single statement waits for rows that another
+	// Mode is AT by default. The fields below say which mode reads them; a database
+	// may be opened in both modes.
+	Mode Mode
+
+	// BranchTimeout (XA) is how long a local transaction may take until it is
+	// prepared; after that it is rolled back. The coordinator relies on it: keep
+	// it at or below the coordinator's xa-not-found-grace. Default 60 s, as
+	// Java's client.rm.xaBranchExecutionTimeout.
+	BranchTimeout time.Duration
+	// HoldPrepared (XA) is how long the session of a prepared branch is kept for
+	// phase two where the database lets no other session finish the branch while
+	// it lives: on MariaDB, and on MySQL before 8.0.29. Then it is closed, so that
+	// any process can. Default 10 s, as Java's
+	// client.rm.xaConnectionTwoPhaseHoldTimeout; negative closes it at once.
+	HoldPrepared time.Duration
+
+	// LockWait (AT, as all that follow but Log) is how long a single statement waits for rows that another
 	// global transaction holds. Default 3 s.
 	LockWait time.Duration
 	// HoldWait is how long an explicit local transaction waits for them when it
@@ -170,16 +206,37 @@ type dsnConnector struct {
 func (c dsnConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
 func (c dsnConnector) Driver() driver.Driver                        { return c.driver }
 
-// Wrap puts AT around a connector of any driver, for sql.OpenDB.
+// Wrap puts Config.Mode around a connector of any driver, for sql.OpenDB.
 func Wrap(ctx context.Context, c rm.Coordinator, inner driver.Connector, cfg Config) (driver.Connector, error) {
-	config, err := cfg.at(c)
+	dialect, id, err := cfg.database()
 	if err != nil {
 		return nil, err
 	}
-	return at.Open(ctx, inner, config)
+	switch cfg.Mode {
+	case AT:
+		return opened(at.Open(ctx, inner, at.Config{
+			Dialect: dialect, Coordinator: c, ResourceID: id, LockWait: cfg.LockWait, HoldWait: cfg.HoldWait,
+			LockPoll: cfg.LockPoll, BusyWait: cfg.BusyWait, Log: cfg.Log, JavaZone: cfg.JavaZone, JavaPackage: cfg.JavaPackage,
+			UndoCompressor: cfg.UndoCompressor, UndoThreshold: cfg.UndoThreshold,
+		}))
+	case XA:
+		return opened(xa.Open(ctx, inner, xa.Config{
+			Dialect: dialect, Coordinator: c, ResourceID: id,
+			BranchTimeout: cfg.BranchTimeout, Hold: cfg.HoldPrepared, Log: cfg.Log,
+		}))
+	}
+	return nil, fmt.Errorf("datasource: no mode %d: set Config.Mode to AT or XA", cfg.Mode)
 }
 
-// Register makes AT around d available as sql.Open(name, dsn), for programs
+// opened keeps a nil *C from becoming a connector.
+func opened[C driver.Connector](connector C, err error) (driver.Connector, error) {
+	if err != nil {
+		return nil, err
+	}
+	return connector, nil
+}
+
+// Register makes Config.Mode around d available as sql.Open(name, dsn), for programs
 // whose framework opens the database itself. Call it once: like sql.Register,
 // it panics when the name is taken. Each sql.Open with a new DSN registers a
 // resource.
@@ -214,28 +271,21 @@ func (w *wrapped) Open(string) (driver.Conn, error) {
 	return nil, errors.New("open the database with sql.Open")
 }
 
-func (cfg Config) at(c rm.Coordinator) (at.Config, error) {
-	dialect, err := cfg.dialect()
-	if err != nil {
-		return at.Config{}, err
+// database is the dialect and the resource id; "" stands for the id that is made
+// of SQLite's file.
+func (cfg Config) database() (dialect schema.Dialect, id string, err error) {
+	if dialect, err = cfg.dialect(); err != nil {
+		return 0, "", err
 	}
-	id := cfg.ResourceID
-	if id == "" {
-		switch dialect {
-		case MySQL:
-			id, err = MySQLResourceID(cfg.DSN)
-		case PostgreSQL:
-			id, err = PostgreSQLResourceID(cfg.DSN)
-		}
-		if err != nil {
-			return at.Config{}, err
-		}
+	switch {
+	case cfg.ResourceID != "":
+		id = cfg.ResourceID
+	case dialect == MySQL:
+		id, err = MySQLResourceID(cfg.DSN)
+	case dialect == PostgreSQL:
+		id, err = PostgreSQLResourceID(cfg.DSN)
 	}
-	return at.Config{
-		Dialect: dialect, Coordinator: c, ResourceID: id, LockWait: cfg.LockWait, HoldWait: cfg.HoldWait,
-		LockPoll: cfg.LockPoll, BusyWait: cfg.BusyWait, Log: cfg.Log, JavaZone: cfg.JavaZone, JavaPackage: cfg.JavaPackage,
-		UndoCompressor: cfg.UndoCompressor, UndoThreshold: cfg.UndoThreshold,
-	}, nil
+	return dialect, id, err
 }
 
 func (cfg Config) dialect() (schema.Dialect, error) {
@@ -309,6 +359,17 @@ func PostgreSQLResourceID(dsn string) (string, error) {
 	}
 	return strings.ReplaceAll(id, ",", "|"), nil // a comma separates resource ids on the wire
 }
+
+// InDoubt lists the branches that are prepared on the database of db and that no
+// phase two has ended, whoever prepared them; db need not be opened by this
+// package. Under load there are always some; one that stays is a matter for an
+// operator, who finishes it with its statements when the coordinator does not.
+func InDoubt(ctx context.Context, db *sql.DB, dialect schema.Dialect) ([]PreparedBranch, error) {
+	return xa.InDoubt(ctx, db, dialect)
+}
+
+// PreparedBranch is a branch in doubt.
+type PreparedBranch = xa.PreparedBranch
 
 // CreateUndoTable makes the tables that AT needs where they are missing. Open
 // does not: a service seldom may. db need not be opened by this package.

@@ -179,3 +179,31 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 	require.ErrorContains(t, err, "neither a DSN")
 	assert.Empty(t, c.resources)
 }
+
+// The mode says which wrapper a database gets.
+func TestModes(t *testing.T) {
+	dsn := testenv.PostgreSQL(t)
+	c := &coordinator{}
+	db, err := datasource.Open(t.Context(), c, datasource.Config{Driver: "pgx", DSN: dsn, Mode: datasource.XA})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	require.Len(t, c.resources, 1)
+	assert.Equal(t, protocol.TypeXA, c.resources[0].BranchType())
+	_, err = db.ExecContext(t.Context(), "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	require.NoError(t, err)
+	_, err = db.ExecContext(xid.NewContext(t.Context(), someXID), "INSERT INTO t VALUES (1)")
+	require.NoError(t, err)
+	require.Len(t, c.branches, 1)
+	assert.Equal(t, protocol.TypeXA, c.branches[0].Type)
+	left, err := datasource.InDoubt(t.Context(), db, datasource.PostgreSQL)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	assert.Equal(t, someXID, left[0].XID)
+	_, err = db.ExecContext(t.Context(), left[0].Rollback)
+	require.NoError(t, err)
+
+	_, err = datasource.Open(t.Context(), c, datasource.Config{Driver: "pgx", DSN: dsn, Mode: 7})
+	require.ErrorContains(t, err, "no mode 7")
+	_, err = datasource.Open(t.Context(), c, datasource.Config{Driver: "sqlite", DSN: filepath.Join(t.TempDir(), "x.db"), Mode: datasource.XA})
+	require.ErrorIs(t, err, datasource.ErrNotSupported)
+}

@@ -106,6 +106,8 @@ type phase struct {
 	name                         string
 	call                         func(Resource, context.Context, Branch) (protocol.BranchStatus, error)
 	done, retryable, unretryable protocol.BranchStatus
+	// notFound is retryable, too: the coordinator knows when to give up.
+	notFound protocol.BranchStatus
 	// The protocol has codes for a failed rollback only.
 	retryableCode, unretryableCode protocol.ExceptionCode
 }
@@ -116,12 +118,14 @@ var (
 		done:        protocol.BranchPhaseTwoCommitted,
 		retryable:   protocol.BranchPhaseTwoCommitFailedRetryable,
 		unretryable: protocol.BranchPhaseTwoCommitFailedUnretryable,
+		notFound:    protocol.BranchPhaseTwoCommitFailedXAERNOTARetryable,
 	}
 	rollbackPhase = phase{
 		name: "rollback", call: Resource.Rollback,
 		done:            protocol.BranchPhaseTwoRollbacked,
 		retryable:       protocol.BranchPhaseTwoRollbackFailedRetryable,
 		unretryable:     protocol.BranchPhaseTwoRollbackFailedUnretryable,
+		notFound:        protocol.BranchPhaseTwoRollbackFailedXAERNOTARetryable,
 		retryableCode:   protocol.ExceptionBranchRollbackFailedRetriable,
 		unretryableCode: protocol.ExceptionBranchRollbackFailedUnretriable,
 	}
@@ -138,8 +142,12 @@ func (m *Manager) finish(ctx context.Context, p phase, o protocol.BranchOrder) p
 		err = fmt.Errorf("the resource answered %s to %s", status, p.name)
 	}
 	code := p.unretryableCode
-	if status != p.unretryable && (o.Type != protocol.TypeSaga || status == p.done || status == protocol.BranchUnknown) {
-		status, code = p.retryable, p.retryableCode
+	if status != p.unretryable {
+		code = p.retryableCode
+		drivenByClient := o.Type == protocol.TypeSaga && status != p.done && status != protocol.BranchUnknown
+		if status != p.notFound && !drivenByClient {
+			status = p.retryable
+		}
 	}
 	m.log.Warn("branch "+p.name+" failed", "xid", o.XID, "branch", o.BranchID,
 		"resource", o.ResourceID, "status", status, "error", err)

@@ -2,6 +2,7 @@ package saga
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -29,12 +30,52 @@ func (d *driver) call(ctx context.Context, c machine.Call) machine.Result {
 		output, err = d.service(ctx, c)
 	}
 	if err == nil {
-		result.Output, err = plainCopy(output)
+		result.Output, err = d.loggable(output)
 	}
 	if err != nil {
 		result.Failure = d.failure(err)
 	}
 	return result
+}
+
+// resultTooLong is the class of a result that the log does not take.
+const resultTooLong = "ResultTooLong"
+
+// loggable turns a result into what the log would give back.
+func (d *driver) loggable(output any) (any, error) {
+	v, err := plainCopy(output)
+	if err != nil {
+		return nil, err
+	}
+	if n := length(v); n > d.cfg.MaxResult/6 { // it may be too long with all its escapes
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		if len(text) > d.cfg.MaxResult {
+			return nil, &Exception{Class: resultTooLong,
+				Message: fmt.Sprintf("a result of %d bytes; Config.MaxResult is %d: answer with less, such as a key", len(text), d.cfg.MaxResult)}
+		}
+	}
+	return v, nil
+}
+
+// length is about that of a value in JSON.
+func length(v any) int {
+	n := 8
+	switch v := v.(type) {
+	case string:
+		n += len(v)
+	case []any:
+		for _, item := range v {
+			n += length(item)
+		}
+	case map[string]any:
+		for key, item := range v {
+			n += len(key) + length(item)
+		}
+	}
+	return n
 }
 
 // service calls a service, again after the errors that the state's Retry names.

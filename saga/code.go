@@ -332,10 +332,15 @@ func (e *Engine) launchCode(ctx context.Context, r *codeRun) *Run {
 }
 
 // driveCode takes a run to its end. When the log fails it goes on from what the log
-// has, as soon as it can be read.
+// has, as soon as it can be read, or leaves the saga to a later Recover.
 func (e *Engine) driveCode(ctx context.Context, r *codeRun) (*codeRun, error) {
 	err := r.run(ctx)
-	for wait := firstLogWait; err != nil && !final(err) && ctx.Err() == nil; wait = min(2*wait, longLogWait) {
+	wait := firstLogWait / 2
+	for range logAttempts {
+		if err == nil || final(err) || ctx.Err() != nil {
+			break
+		}
+		wait = min(2*wait, longLogWait)
 		e.cfg.Logger.Warn("saga: the log failed; trying to go on from it", "saga", r.inst.ID, "error", err)
 		if !sleep(ctx, wait) {
 			break

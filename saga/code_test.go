@@ -78,7 +78,7 @@ type world struct {
 	// ended are calls whose end is in the log; again those that came after that.
 	ended map[string]bool
 	again []string
-	flows   map[string]*saga.Flow[string, string]
+	flows map[string]*saga.Flow[string, string]
 }
 
 func newWorld() *world {

@@ -225,6 +225,9 @@ func untilOf(row *machine.Row) time.Time {
 
 // write makes a batch durable and tells the coordinator.
 func (r *codeRun) write(ctx context.Context, b *machine.Batch) error {
+	if b.Note == nil && b.Finish == nil { // one that has lost the instance begins nothing
+		b.Guard = r.inst
+	}
 	if err := r.cfg.Store.Write(ctx, b); err != nil {
 		return err
 	}

@@ -42,6 +42,10 @@ type Config struct {
 	// ReportSuccess: branches that succeeded are reported too
 	// (client.rm.reportSuccessEnable).
 	ReportSuccess bool
+	// MaxResult bounds the result of a service, as JSON in bytes: a longer one is an
+	// error of the class ResultTooLong. Default 65,535, what Seata's tables take on
+	// MySQL.
+	MaxResult int
 	// Parallel is how many instances are recovered at once. Default 256.
 	Parallel int
 	// Invokers call services by the ServiceType of their states. The types "" and
@@ -73,6 +77,9 @@ func (c *Config) complete() error {
 	}
 	if c.InvokeTimeout == 0 {
 		c.InvokeTimeout = 5 * time.Minute
+	}
+	if c.MaxResult <= 0 {
+		c.MaxResult = 1<<16 - 1
 	}
 	if c.Tenant == "" {
 		c.Tenant = "000001"

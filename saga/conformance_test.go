@@ -140,6 +140,7 @@ func seataScenarios() []scenario {
 		{"simpleLoopTestStateMachine", []operation{
 			{"start", params{"a": 2, "collection": ten, "barThrowException": "true"}, "UN/", false},
 			{"forward", nil, "UN/", false}}},
+		{"simpleRetryStateMachine", []operation{{"start", params{"a": 1, "barThrowException": "true"}, "FA/", false}}}, // waits for some seconds
 		{"simpleStateMachineWithRecoverStrategy", []operation{{"start", params{"a": 1}, "SU/", false}}},
 	}
 }

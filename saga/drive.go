@@ -20,22 +20,30 @@ func (e *Engine) driver(x *machine.Execution) *driver {
 	return &driver{e.transactionOf(x.Instance, x.Machine().Name, x.Machine().Persist), x}
 }
 
-// Waits between attempts to reach a log that fails.
+// Waits between attempts to reach a log that fails, and how many there are: a log
+// that can be read and not written has the services called again each time.
 const (
 	firstLogWait = 100 * time.Millisecond
 	longLogWait  = 5 * time.Second
+	logAttempts  = 10
 )
 
 // drive takes an execution, whose first step is committed, to its end. When the log
-// fails it goes on from what the log has, as soon as it can be read.
+// fails it goes on from what the log has, as soon as it can be read. If that fails
+// too often the saga is left to a later Recover.
 func (d *driver) drive(ctx context.Context, step machine.Step) error {
 	err := d.follow(ctx, step)
-	for wait := firstLogWait; err != nil && !final(err) && ctx.Err() == nil; wait = min(2*wait, longLogWait) {
+	wait := firstLogWait
+	for range logAttempts {
+		if err == nil || final(err) || ctx.Err() != nil {
+			break
+		}
 		d.cfg.Logger.Warn("saga: the log failed; trying to go on from it", "saga", d.x.Instance.ID, "error", err)
 		if !sleep(ctx, wait) {
 			break
 		}
 		err = d.again(ctx)
+		wait = min(2*wait, longLogWait)
 	}
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrClosed) {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +114,8 @@ func TestFunctionsAsServices(t *testing.T) {
 		{name: "a panic", fn: func(int) { panic("oh") }, x: 1, class: "java.lang.RuntimeException", status: "UN"},
 		{name: "a result that is no JSON", fn: func() any { return make(chan int) }, class: "java.lang.RuntimeException", status: "UN"},
 		{name: "a time-out", fn: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, class: "java.net.SocketTimeoutException", status: "UN"},
+		{name: "a result that is too long", fn: func() string { return strings.Repeat("x", 70_000) }, class: "ResultTooLong", status: "UN"},
+		{name: "a long result", fn: func() string { return strings.Repeat("x", 60_000) }, y: strings.Repeat("x", 60_000)},
 		{name: "a named error", fn: func() error { return errors.Join(errors.New("x"), errFull) }, class: "Full", status: "UN"},
 	}
 	for _, c := range cases {
@@ -314,4 +318,39 @@ func TestErrorsOfTheNetwork(t *testing.T) {
 		assert.True(t, s.Failure.Matches(want.class), "%+v", s.Failure)
 		assert.True(t, s.Failure.Matches("java.io.IOException"))
 	}
+}
+
+// TestAnEngineThatLostItsSaga writes no end for it: a saga whose time is over may be
+// taken up by another engine while a service still hangs.
+func TestAnEngineThatLostItsSaga(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "saga.db")
+	entered, release := make(chan struct{}), make(chan struct{})
+	var undone atomic.Int32
+	open := func(node string) *saga.Engine {
+		e := openEngine(t, saga.Config{Store: openSQLite(t, path, node), Timeout: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, e.Func("s", "do", func() { close(entered); <-release }))
+		require.NoError(t, e.Func("s", "undo", func() { undone.Add(1) }))
+		define(t, e, oneStep)
+		return e
+	}
+	e, other := open("a"), open("b")
+	run, err := e.StartAsync(t.Context(), "one", nil, saga.StartOptions{})
+	require.NoError(t, err)
+	<-entered
+	require.Eventually(t, func() bool {
+		s, err := other.Compensate(t.Context(), run.ID, nil)
+		if errors.Is(err, saga.ErrRunning) { // its time is not over yet
+			return false
+		}
+		require.NoError(t, err)
+		return s.Compensation == machine.Succeeded
+	}, 20*time.Second, time.Millisecond)
+	close(release)
+	_, err = run.Wait(t.Context())
+	assert.ErrorIs(t, err, sagalog.ErrTaken)
+	s, err := e.Get(t.Context(), run.ID)
+	require.NoError(t, err)
+	assert.Equal(t, machine.Unknown, s.Status)
+	assert.Equal(t, machine.Succeeded, s.Compensation)
+	assert.EqualValues(t, 1, undone.Load())
 }

@@ -222,6 +222,7 @@ func checkJourney(t *testing.T, dir, last, want string, called []string, undistu
 	require.NoError(t, err)
 	assert.Equal(t, want, string(s.Status)+"/"+string(s.Compensation), states(s))
 	assert.False(t, s.Running)
+	assert.Equal(t, "plan/note", s.Variables["both"], "which only a script knew")
 
 	names, keys := readJournal(t, filepath.Join(dir, "journal"))
 	var distinct []string
@@ -333,4 +334,45 @@ func TestAThousandInterruptedSagas(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, left)
 	assert.ErrorIs(t, first.Write(t.Context(), &machine.Batch{Insert: &machine.Instance{ID: "late"}}), sagalog.ErrFenced)
+}
+
+// TestSagasOfADeadNode are adopted by another, once its lease has run out.
+func TestSagasOfADeadNode(t *testing.T) {
+	db, err := openDB(filepath.Join(t.TempDir(), "saga.db"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	open := func(node string, do func(context.Context) error) (*saga.Engine, *sagalog.SQL) {
+		store, err := sagalog.OpenSQL(t.Context(), sagalog.Config{DB: db, Node: node, Lease: 300 * time.Millisecond})
+		require.NoError(t, err)
+		e, err := saga.Open(t.Context(), saga.Config{Store: store})
+		require.NoError(t, err)
+		require.NoError(t, e.Func("s", "do", do))
+		require.NoError(t, e.Func("s", "undo", func() {}))
+		define(t, e, oneStep)
+		return e, store
+	}
+	entered := make(chan struct{})
+	dying, store := open("a", func(ctx context.Context) error { close(entered); <-ctx.Done(); return ctx.Err() })
+	run, err := dying.StartAsync(t.Context(), "one", nil, saga.StartOptions{})
+	require.NoError(t, err)
+	<-entered
+	other, living := open("b", func(context.Context) error { return nil })
+	defer func() {
+		require.NoError(t, other.Close(t.Context()))
+		require.NoError(t, living.Close())
+	}()
+	n, err := other.Recover(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, n, "a lives")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, dying.Close(ended))
+	require.NoError(t, store.Close())
+	require.Eventually(t, func() bool {
+		_, err := other.Recover(t.Context())
+		require.NoError(t, err)
+		s, err := other.Get(t.Context(), run.ID)
+		require.NoError(t, err)
+		return s.Status == machine.Succeeded
+	}, 20*time.Second, 20*time.Millisecond)
 }

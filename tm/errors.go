@@ -28,6 +28,12 @@ var (
 	ErrOutcomeUnknown = errors.New("the outcome of the global transaction is unknown")
 	// ErrUnavailable: no coordinator answered; the error is an *Unavailable.
 	ErrUnavailable = errors.New("no coordinator answered")
+	// ErrPropagation: the Propagation of a Run does not fit what its context
+	// carries. Nothing was run.
+	ErrPropagation = errors.New("the propagation forbids it")
+	// ErrProtected: the Guard let no transaction begin. Nothing was run; it may
+	// be tried again later.
+	ErrProtected = errors.New("refused by the guard of global transactions")
 	// ErrRefused: the coordinator refused the request for another reason.
 	ErrRefused = errors.New("the coordinator refused")
 )

@@ -21,6 +21,17 @@ const (
 	// RequiresNew begins a transaction of its own, which is decided when its
 	// function ends, whatever becomes of the enclosing one.
 	RequiresNew
+	// NotSupported works outside of any transaction: one that ctx carries is
+	// suspended while the function runs.
+	NotSupported
+	// Supports joins the transaction, or works without one.
+	Supports
+	// Never works without a transaction, and refuses to run inside one
+	// (ErrPropagation).
+	Never
+	// Mandatory joins the transaction, and refuses to run without one
+	// (ErrPropagation).
+	Mandatory
 	// Nested joins like Required, but as a part that must succeed: when its
 	// function fails or panics, the enclosing transaction can only be rolled
 	// back, even if the caller drops the error. (A part cannot be undone
@@ -28,10 +39,20 @@ const (
 	Nested
 )
 
+var propagationNames = [...]string{"Required", "RequiresNew", "NotSupported", "Supports", "Never", "Mandatory", "Nested"}
+
+func (p Propagation) String() string {
+	if int(p) >= len(propagationNames) {
+		return fmt.Sprintf("Propagation(%d)", uint8(p))
+	}
+	return propagationNames[p]
+}
+
 // Run calls fn as a global transaction: it begins one, commits it when fn
 // returns nil, and rolls it back when fn returns an error or panics. The panic
 // then continues, with its stack. If ctx carries a transaction already,
-// opts.Propagation decides.
+// opts.Propagation decides; opts.RollbackFor and NoRollbackFor let some errors
+// commit.
 //
 // The context given to fn carries the XID; work done with another context is
 // outside of the transaction. It ends when the time-out passes. If ctx ends
@@ -39,22 +60,42 @@ const (
 //
 // Run returns nil only when the coordinator has decided to commit. When fn
 // fails, Run returns fn's error, joined with that of the rollback if it failed
-// too; a failed rollback is repeated by the coordinator. Other errors are those
-// of Manager.Begin and Tx.Commit.
+// too; a failed rollback is repeated by the coordinator. Other errors are
+// ErrPropagation and those of Manager.Begin and Tx.Commit.
 func (m *Manager) Run(ctx context.Context, opts Options, fn func(ctx context.Context) error) error {
-	if opts.Propagation > Nested {
+	inside := xid.FromContext(ctx)
+	outside := func() error { return fn(xid.NewContext(ctx, "")) }
+	switch opts.Propagation {
+	case Required, RequiresNew, Nested:
+	case Supports:
+		return fn(ctx)
+	case NotSupported:
+		return outside()
+	case Never:
+		if inside != "" {
+			return fmt.Errorf("run global transaction %q: %w: Never, and the context carries %s", opts.Name, ErrPropagation, inside)
+		}
+		return fn(ctx)
+	case Mandatory:
+		if inside == "" {
+			return fmt.Errorf("run global transaction %q: %w: Mandatory, and the context carries none", opts.Name, ErrPropagation)
+		}
+		return fn(ctx)
+	default:
 		return fmt.Errorf("run global transaction %q: unknown propagation %d", opts.Name, opts.Propagation)
 	}
-	if xid.FromContext(ctx) == "" || opts.Propagation == RequiresNew {
-		return m.launch(ctx, opts, fn)
-	}
-	if opts.Propagation == Nested {
+	switch {
+	case inside != "" && opts.Propagation == Required:
+		return fn(ctx)
+	case inside != "" && opts.Propagation == Nested:
 		return m.nest(ctx, fn)
+	case m.Degraded():
+		return outside()
 	}
-	return fn(ctx)
+	return m.launch(ctx, opts, fn)
 }
 
-func (m *Manager) launch(ctx context.Context, opts Options, fn func(ctx context.Context) error) error {
+func (m *Manager) launch(ctx context.Context, opts Options, fn func(ctx context.Context) error) (err error) {
 	tx, err := m.Begin(ctx, opts)
 	if err != nil {
 		return err
@@ -62,20 +103,32 @@ func (m *Manager) launch(ctx context.Context, opts Options, fn func(ctx context.
 	returned := false
 	defer func() {
 		if !returned { // by a panic or runtime.Goexit, which goes on after this
-			_ = tx.Rollback(ctx)
+			err = errors.New("the function panicked")
+			_ = tx.rollback(ctx)
 		}
+		tx.complete(ctx, err)
 	}()
 	bound, cancel := tx.Bind(ctx)
 	defer cancel()
 	err = fn(bound)
 	returned = true
+	return tx.finish(ctx, opts, err)
+}
+
+// finish decides as fn's error says, and returns what Run does.
+func (t *Tx) finish(ctx context.Context, opts Options, err error) error {
 	if err == nil {
-		return tx.Commit(ctx)
+		return t.commit(ctx)
 	}
-	if tx.expired() {
-		err = errors.Join(err, fmt.Errorf("%s is rolled back: %w", tx.XID(), ErrTimedOut))
+	if t.expired() {
+		err = errors.Join(err, fmt.Errorf("%s is rolled back: %w", t.XID(), ErrTimedOut))
+	} else if !opts.rollsBack(err) {
+		if undone := t.commit(ctx); undone != nil {
+			return errors.Join(err, undone)
+		}
+		return err
 	}
-	if undone := tx.Rollback(ctx); undone != nil {
+	if undone := t.rollback(ctx); undone != nil {
 		return errors.Join(err, undone)
 	}
 	return err
@@ -104,5 +157,6 @@ func (m *Manager) ruleOutCommit(ctx context.Context, cause error) error {
 	if SetRollbackOnly(ctx, cause) {
 		return nil
 	}
-	return rollback(ctx, m.coordinator, xid.FromContext(ctx), false)
+	_, err := rollback(ctx, m.coordinator, xid.FromContext(ctx), false)
+	return err
 }

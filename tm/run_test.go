@@ -47,11 +47,13 @@ func (r *recorder) note(format string, args ...any) {
 }
 
 func (r *recorder) Begin(_ context.Context, name string, timeout time.Duration) (string, error) {
+	r.mu.Lock()
 	r.begun++
+	n, err := r.begun, r.beginErr
 	r.timeout = timeout
-	x := xid.New("tc:8091", int64(r.begun))
-	r.note("begin %d %s", r.begun, name)
-	return x, r.beginErr
+	r.mu.Unlock()
+	r.note("begin %d %s", n, name)
+	return xid.New("tc:8091", int64(n)), err
 }
 
 func (r *recorder) end(ctx context.Context, op, x string, status protocol.GlobalStatus) (protocol.GlobalStatus, error) {

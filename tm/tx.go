@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,30 +41,52 @@ type Coordinator interface {
 	Status(ctx context.Context, xid string) (protocol.GlobalStatus, error)
 }
 
-// Manager begins and decides global transactions. It has no state of its own
-// and may be used concurrently.
-type Manager struct{ coordinator Coordinator }
+// Manager begins and decides global transactions. It may be used concurrently.
+type Manager struct {
+	coordinator Coordinator
+	cfg         Config
+	log         *slog.Logger
+	degrade     *degrade
+}
 
-// New returns a Manager on c.
-func New(c Coordinator) *Manager { return &Manager{coordinator: c} }
+// New returns a Manager on c that does nothing beside.
+func New(c Coordinator) *Manager { return NewManager(c, Config{}) }
+
+// NewManager returns a Manager on c.
+func NewManager(c Coordinator, cfg Config) *Manager {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return &Manager{coordinator: c, cfg: cfg, log: cfg.Logger, degrade: newDegrade(cfg.DegradeCheck, cfg.Logger)}
+}
 
 // Options describe a transaction.
 type Options struct {
-	// Name appears in the coordinator's console and logs. May be empty.
+	// Name appears in the coordinator's console and logs. Empty is
+	// "default", as in Java.
 	Name string
 	// Timeout is the time after which the coordinator rolls the transaction back
 	// by itself. Zero means DefaultTimeout; it is rounded up to a millisecond.
 	Timeout time.Duration
 	// Propagation says what Run does inside another transaction.
 	Propagation Propagation
+	// RollbackFor, when not empty, names the errors of Run's function that roll
+	// back: all others commit. NoRollbackFor names errors that commit. An error
+	// that both pick rolls back, and so do panics and what lasts too long. Run
+	// returns the function's error in any case. (In Java, a transaction that has
+	// noRollbackFor alone commits on every exception; here the others roll back.)
+	RollbackFor, NoRollbackFor []ErrorRule
+	// Hooks are told of this transaction, after those of the Manager.
+	Hooks []Hook
 }
 
 // Tx is a global transaction that this process began and decides. Run needs no
 // Tx; it is for programs whose transactions do not fit into a function.
 type Tx struct {
-	coordinator Coordinator
-	xid         string
-	timeout     time.Duration
+	manager *Manager
+	name    string
+	xid     string
+	timeout time.Duration
 	// started lies before the coordinator's own start, so that a deadline seen
 	// here is never later than the coordinator's.
 	started time.Time
@@ -69,6 +94,13 @@ type Tx struct {
 	// asked: a request to commit may have been carried out, so that only the
 	// coordinator can tell how the transaction ends.
 	asked atomic.Bool
+	// told: hooks have been told of the commit; completed: they and the guard of
+	// the end.
+	told, completed atomic.Bool
+	exit      func(error) // the guard's
+
+	mu    sync.Mutex
+	hooks []Hook
 }
 
 // Begin starts a global transaction, whatever ctx carries. Whoever gets the Tx
@@ -84,12 +116,34 @@ func (m *Manager) Begin(ctx context.Context, opts Options) (*Tx, error) {
 			opts.Name, timeout, math.MaxInt32*time.Millisecond)
 	}
 	timeout = (timeout + time.Millisecond - 1).Truncate(time.Millisecond)
-	started := time.Now()
-	x, err := m.coordinator.Begin(ctx, opts.Name, timeout)
-	if err != nil {
-		return nil, fmt.Errorf("begin global transaction %q: %w", opts.Name, err)
+	t := &Tx{manager: m, name: opts.Name, timeout: timeout, exit: func(error) {}, hooks: slices.Concat(m.cfg.Hooks, opts.Hooks)}
+	if err := m.begin(ctx, t); err != nil {
+		err = fmt.Errorf("begin global transaction %q: %w", opts.Name, err)
+		m.failed(ctx, BeginFailed, t.info(), err)
+		t.complete(ctx, err)
+		return nil, err
 	}
-	return &Tx{coordinator: m.coordinator, xid: x, timeout: timeout, started: started}, nil
+	return t, nil
+}
+
+func (m *Manager) begin(ctx context.Context, t *Tx) error {
+	if m.cfg.Guard != nil {
+		exit, err := m.cfg.Guard.Enter(ctx, t.name)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrProtected, err)
+		}
+		t.exit = exit
+	}
+	m.notify(t.hooks, "before begin", func(h Hook) func() { return bind(ctx, h.BeforeBegin, t.info()) })
+	t.started = time.Now()
+	x, err := m.coordinator.Begin(ctx, t.name, t.timeout)
+	m.degrade.heard(ctx, err)
+	if err != nil {
+		return err
+	}
+	t.xid = x
+	m.notify(t.hooks, "after begin", func(h Hook) func() { return bind(ctx, h.AfterBegin, t.info()) })
+	return nil
 }
 
 // Status asks the coordinator how transaction x stands. StatusFinished means
@@ -111,8 +165,7 @@ type txKey struct{}
 // and ends with the transaction's time-out; its cause is then ErrTimedOut.
 // cancel releases its timer and does not touch the transaction.
 func (t *Tx) Bind(ctx context.Context) (bound context.Context, cancel context.CancelFunc) {
-	ctx = context.WithValue(xid.NewContext(ctx, t.xid), txKey{}, t)
-	return context.WithDeadlineCause(ctx, t.started.Add(t.timeout), ErrTimedOut)
+	return context.WithDeadlineCause(t.within(ctx), t.started.Add(t.timeout), ErrTimedOut)
 }
 
 // launcher returns the Tx that ctx was bound by, or nil when ctx carries no
@@ -147,12 +200,29 @@ func SetRollbackOnly(ctx context.Context, cause error) bool {
 // Commit may be repeated: once a request may have been carried out, it only asks
 // how the transaction ends.
 func (t *Tx) Commit(ctx context.Context) error {
+	err := t.commit(ctx)
+	t.complete(ctx, err)
+	return err
+}
+
+// commit is Commit but for the end, which it does not tell of.
+func (t *Tx) commit(ctx context.Context) error {
 	if !t.asked.Load() {
+		t.beforeCommit(ctx)
 		if err := t.whyNotCommit(ctx); err != nil {
-			return errors.Join(err, t.Rollback(ctx))
+			err = errors.Join(err, t.rollback(ctx))
+			t.committed(ctx, err)
+			return err
 		}
 	}
-	status, err := t.coordinator.Commit(ctx, t.xid)
+	err := t.ask(ctx)
+	t.committed(ctx, err)
+	return err
+}
+
+func (t *Tx) ask(ctx context.Context) error {
+	status, err := t.manager.coordinator.Commit(ctx, t.xid)
+	t.manager.degrade.heard(ctx, err)
 	if err == nil {
 		t.asked.Store(true)
 		return commitOutcome(t.xid, status)
@@ -200,16 +270,26 @@ func (t *Tx) expired() bool { return time.Since(t.started) >= t.timeout }
 // wraps ErrHeuristic, or ErrOutcomeUnknown if the coordinator has forgotten the
 // transaction.
 func (t *Tx) Rollback(ctx context.Context) error {
-	return rollback(ctx, t.coordinator, t.xid, t.asked.Load())
+	err := t.rollback(ctx)
+	t.complete(ctx, err)
+	return err
+}
+
+// rollback is Rollback but for the end, which it does not tell of.
+func (t *Tx) rollback(ctx context.Context) error {
+	t.beforeRollback(ctx)
+	status, err := rollback(ctx, t.manager.coordinator, t.xid, t.asked.Load())
+	t.rolledBack(ctx, status, err)
+	return err
 }
 
 // rollback rolls x back; asked is as in Tx.
-func rollback(ctx context.Context, c Coordinator, x string, asked bool) error {
+func rollback(ctx context.Context, c Coordinator, x string, asked bool) (protocol.GlobalStatus, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
 	defer cancel()
 	status, err := c.Rollback(ctx, x)
 	if err != nil {
-		return fmt.Errorf("rollback of %s: %w", x, err)
+		return status, fmt.Errorf("rollback of %s: %w", x, err)
 	}
-	return rollbackOutcome(x, status, asked)
+	return status, rollbackOutcome(x, status, asked)
 }

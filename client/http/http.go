@@ -1,27 +1,30 @@
 // Package http carries a global transaction over net/http.
 //
-// Job: a Transport that adds the XID of a request's context as a header, and a
-// Middleware that puts the XID of a header into the context of the handler.
+// Job: a Transport that adds the transaction of a request's context to its
+// headers, and a Middleware that gives the handler a context in the transaction
+// of the headers.
 // Owner: the application wraps its http.Client and its handlers.
 // It must not know: connections to a coordinator, or what a transaction does.
 //
-// The header is Seata's TX_XID, so Java services join as well. Some proxies drop
-// headers with an underscore unless told otherwise (nginx: underscores_in_headers
-// on).
+// The headers are Seata's TX_XID and TX_BRANCH_TYPE, so Java services join as
+// well. Some proxies drop headers with an underscore unless told otherwise (nginx:
+// underscores_in_headers on; Envoy: headers_with_underscores_action ALLOW).
 package http
 
 import (
-	"fmt"
+	"context"
 	nethttp "net/http"
-	"net/textproto"
-	"strings"
 
+	"github.com/qiao-tx/qiao/client/carry"
 	"github.com/qiao-tx/qiao/protocol/xid"
 )
 
 // Transport is a RoundTripper that joins the services it calls to the global
 // transaction of the request's context. A request without one is passed on as
-// it is. The zero value uses http.DefaultTransport.
+// it is, and so is every other header and every response. A redirect that
+// http.Client follows takes the transaction along, to whichever host it names: set
+// CheckRedirect where that may be one that must not take part. The zero value uses
+// http.DefaultTransport.
 type Transport struct {
 	// Base sends the requests. Nil means http.DefaultTransport.
 	Base nethttp.RoundTripper
@@ -29,65 +32,67 @@ type Transport struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(r *nethttp.Request) (*nethttp.Response, error) {
-	base := t.Base
-	if base == nil {
-		base = nethttp.DefaultTransport
-	}
-	x := xid.FromContext(r.Context())
-	if x == "" {
-		return base.RoundTrip(r)
+	call, ok := carry.From(r.Context())
+	if !ok {
+		return t.base().RoundTrip(r)
 	}
 	r = r.Clone(r.Context()) // a RoundTripper must not change its request
 	if r.Header == nil {
-		r.Header = make(nethttp.Header, 1)
+		r.Header = make(nethttp.Header, 2)
 	}
 	for name := range r.Header { // in whatever case the caller wrote it
-		if strings.EqualFold(name, xid.Key) {
+		if carry.IsKey(name) {
 			delete(r.Header, name)
 		}
 	}
-	r.Header[xid.Key] = []string{x} // in the case that Seata writes
-	return base.RoundTrip(r)
+	r.Header[xid.Key] = []string{call.XID} // in the case that Seata writes
+	r.Header[xid.KeyBranchType] = []string{call.BranchType}
+	return t.base().RoundTrip(r)
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections reach Base.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+func (t *Transport) base() nethttp.RoundTripper {
+	if t.Base == nil {
+		return nethttp.DefaultTransport
+	}
+	return t.Base
 }
 
 // Config says how a Middleware treats what it reads.
-type Config struct {
-	// IgnoreMalformed: a request whose header is no XID, or is there twice, is
-	// handled outside of any transaction. Otherwise it is answered with status
-	// 400, because the caller believes that it takes part in one.
-	IgnoreMalformed bool
-}
+type Config = carry.Policy
 
-// Middleware returns a handler that calls next with a context that carries the
-// XID of the request's TX_XID header, in any letter case. A request without the
-// header reaches next as it is. The XID is believed: let only callers reach
-// next who may take part in transactions.
+// Middleware returns a handler that calls next with a context in the transaction
+// of the request's headers, which it reads in any letter case. A request without
+// one reaches next as it is. One that cannot be joined is answered with status 400
+// and the reason, or reaches next outside of any transaction, as cfg says. The XID
+// is believed: let only callers reach next who may take part in transactions.
 func Middleware(next nethttp.Handler, cfg Config) nethttp.Handler {
 	return nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
-		x, err := fromHeader(r.Header)
-		switch {
-		case err != nil && !cfg.IgnoreMalformed:
+		ctx, err := Join(r, cfg)
+		if err != nil {
 			nethttp.Error(w, err.Error(), nethttp.StatusBadRequest)
 			return
-		case err == nil && x != "":
-			r = r.WithContext(xid.NewContext(r.Context(), x))
+		}
+		if ctx != r.Context() {
+			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// fromHeader returns the XID in h, or "". A server's header names are canonical.
-func fromHeader(h nethttp.Header) (string, error) {
-	values := h[textproto.CanonicalMIMEHeaderKey(xid.Key)]
-	switch len(values) {
-	case 0:
-		return "", nil
-	case 1:
-	default:
-		return "", fmt.Errorf("header %s is there %d times; send it once", xid.Key, len(values))
+// Join returns the context for the handler of a request, for routers that have a
+// form of middleware of their own. The request must be refused on an error, which
+// is one of Policy.Join's.
+func Join(r *nethttp.Request, cfg Config) (ctx context.Context, err error) {
+	var received carry.Received
+	for name, values := range r.Header {
+		received.Add(name, values)
 	}
-	if _, _, err := xid.Parse(values[0]); err != nil {
-		return "", fmt.Errorf("header %s: %w", xid.Key, err)
-	}
-	return values[0], nil
+	return cfg.Join(r.Context(), &received)
 }

@@ -37,6 +37,10 @@ second one stops it at once. Neither loses an acknowledged step.`,
   # for services on other machines, on a network that is trusted
   qiao server --data /var/lib/qiao --listen 0.0.0.0:8091 --insecure-listen --advertise tc.internal
 
+  # listed in etcd, where services of Go and Java find it (docs/discovery.md)
+  qiao server --data /var/lib/qiao --listen 0.0.0.0:8091 --insecure-listen \
+    --registry-type etcd3 --registry-etcd3-server-addr http://etcd.internal:2379
+
   # what is in force, and who set it
   qiao server --config /etc/qiao.yaml --print-config`,
 		Args: noArguments,
@@ -55,7 +59,7 @@ second one stops it at once. Neither loses an acknowledged step.`,
 			for _, warning := range loaded.Warnings {
 				logger.Warn(warning)
 			}
-			return runServer(cmd.Context(), loaded.Config, logger, openEmbeddedStore)
+			return runServer(cmd.Context(), loaded.Config, logger, openStore)
 		},
 	}
 	flags := cmd.Flags()

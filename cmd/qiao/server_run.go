@@ -29,10 +29,12 @@ const undoDeletionDelay = 3 * time.Minute
 type coordinatorServer struct {
 	cfg         config.Config
 	logger      *slog.Logger
-	store       durableStore
+	store       openedStore
 	peers       *peers.Registry
 	coordinator *coordinator.Coordinator
 	gateway     *gateway.Server
+	// announcement is nil where no registry is configured.
+	announcement *announcement
 
 	cancel context.CancelFunc // ends work
 	work   sync.WaitGroup
@@ -57,6 +59,11 @@ func runServer(ctx context.Context, cfg config.Config, logger *slog.Logger, open
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if s.announcement != nil && cfg.RegistryWait > 0 {
+		if err := s.announcement.awaitListed(ctx, cfg.RegistryWait); err != nil {
+			return errors.Join(err, s.stop(ctx))
+		}
+	}
 	if cfg.PortFile != "" {
 		if err := writePortFile(cfg.PortFile, listener.Addr()); err != nil {
 			return errors.Join(err, s.stop(ctx))
@@ -67,7 +74,7 @@ func runServer(ctx context.Context, cfg config.Config, logger *slog.Logger, open
 	case <-ctx.Done():
 		logger.Info("stopping: no new transactions; waiting for what is under way; a second signal stops at once")
 	case <-s.store.Failed():
-		failure = fmt.Errorf("the store in %s failed: %w; nothing acknowledged is lost; repair the cause and start again", cfg.Data, s.store.Err())
+		failure = fmt.Errorf("the store in %s failed: %w; nothing acknowledged is lost; repair the cause and start again", s.store.place, s.store.Err())
 	case failure = <-s.served:
 	}
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
@@ -97,13 +104,17 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	if err != nil {
 		return nil, err
 	}
-	store, workerID, err := open(&cfg, logger)
+	registry, err := openRegistry(&cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	store, err := open(ctx, &cfg, address, logger)
 	if err != nil {
 		return nil, err
 	}
 	s := &coordinatorServer{cfg: cfg, logger: logger, store: store, peers: peers.New(logger), served: make(chan error, 1)}
 	s.coordinator, err = coordinator.New(ctx, coordinator.Config{
-		Store: store, Sole: true, Dispatcher: s.peers, Address: address, WorkerID: workerID, Logger: logger,
+		Store: store, Sole: store.sole, Dispatcher: s.peers, Address: address, WorkerID: store.workerID, Logger: logger,
 		AnswerTimeout: cfg.AnswerTimeout,
 		Machine: txn.Machine{
 			// An answer that comes at the last moment still comes in time.
@@ -113,6 +124,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 			RetentionMillis: cfg.Retention.Milliseconds(),
 
 			NotFoundGraceMillis: cfg.XANotFoundGrace.Milliseconds(),
+			Parallel:            cfg.ParallelBranches,
 		},
 	})
 	if err == nil {
@@ -135,12 +147,18 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 		s.peers.DeleteUndoLogsEvery(background, undoDeletionDelay, cfg.UndoDeletePeriod, int16(cfg.UndoSaveDays))
 	})
 	logger.Info("serving", "address", listener.Addr().String(), "advertised", address, "data", cfg.Data, "version", buildVersion())
+	if registry != nil {
+		s.announcement = announce(background, registry, address, store.sole, logger)
+	}
 	return s, nil
 }
 
 // stop ends the parts in the reverse order. When ctx ends first it does not
 // wait for requests under way; what they decided is durable all the same.
 func (s *coordinatorServer) stop(ctx context.Context) error {
+	if s.announcement != nil {
+		s.announcement.withdraw(ctx, s.cfg.RegistryLeaveWait)
+	}
 	s.gateway.Stop()
 	if err := s.coordinator.Drain(ctx); err != nil {
 		s.logger.Warn("stopping although requests are under way; their clients will ask again", "error", err)

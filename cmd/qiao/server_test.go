@@ -381,7 +381,9 @@ func TestServerEndsWhenItsStoreFails(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- runServer(t.Context(), cfg, slog.New(slog.DiscardHandler),
-			func(*config.Config, *slog.Logger) (durableStore, int, error) { return store, 1, nil })
+			func(context.Context, *config.Config, string, *slog.Logger) (openedStore, error) {
+				return openedStore{durableStore: store, workerID: 1}, nil
+			})
 	}()
 	require.Eventually(t, func() bool { _, err := os.Stat(cfg.PortFile); return err == nil }, serverPatience, time.Millisecond)
 	close(store.failed)

@@ -12,15 +12,41 @@ import (
 
 	"github.com/qiao-tx/qiao/datasource"
 	"github.com/qiao-tx/qiao/internal/testenv"
+	"github.com/qiao-tx/qiao/rm/tcc/fence"
 )
 
-func undoTable(args ...string) (string, error) {
+func undoTable(args ...string) (string, error) { return command("undo-table", args...) }
+
+func command(name string, args ...string) (string, error) {
 	root := newRootCommand()
 	var out bytes.Buffer
 	root.SetOut(&out)
-	root.SetArgs(append([]string{"undo-table"}, args...))
+	root.SetArgs(append([]string{name}, args...))
 	err := root.Execute()
 	return out.String(), err
+}
+
+func TestFenceTable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "accounts.db")
+	db, err := sql.Open("sqlite", file)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	_, err = db.Exec("CREATE TABLE account (id INTEGER PRIMARY KEY)")
+	require.NoError(t, err)
+	for range 2 {
+		out, err := command("fence-table", "--driver", "sqlite", "--dsn", file)
+		require.NoError(t, err)
+		assert.Equal(t, "the database is ready for fenced actions\n", out)
+	}
+	_, err = db.Exec("DELETE FROM tcc_fence_log WHERE xid = 'x'")
+	require.NoError(t, err)
+	out, err := command("fence-table", "--driver", "pgx", "--print")
+	require.NoError(t, err)
+	script, err := fence.DDL("pgx")
+	require.NoError(t, err)
+	assert.Equal(t, script, out)
+	_, err = command("fence-table", "--driver", "oracle", "--dsn", "x")
+	assert.True(t, errors.As(err, new(usageError)), "%v", err)
 }
 
 // The command makes a database ready, and is harmless when it is.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
-	"github.com/qiao-tx/qiao/protocol/xid"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 )
 
 // conn is a connection of the user's pool. database/sql lets one goroutine at
@@ -33,7 +33,7 @@ func (c *conn) Begin() (driver.Tx, error) {
 // BeginTx begins a local transaction, bound to the global transaction that ctx
 // carries.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	tx, err := c.begin(ctx, xid.FromContext(ctx), opts)
+	tx, err := c.begin(ctx, wrap.XID(ctx), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return nil, err
 	}
 	if global == "" {
-		return execText(ctx, c.inner, query, args)
+		return wrap.ExecText(ctx, c.inner, query, args)
 	}
 	st, err := c.parse(query)
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	if global == "" {
-		return queryText(ctx, c.inner, query, args)
+		return wrap.QueryText(ctx, c.inner, query, args)
 	}
 	st, err := c.parse(query)
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 		}
 		text = actual(s.parsed, query)
 	}
-	if s.inner, err = prepareConn(ctx, c.inner, text); err != nil {
+	if s.inner, err = wrap.Prepare(ctx, c.inner, text); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -122,20 +122,12 @@ func (c *conn) judge(ctx context.Context, query string) (string, error) {
 	return c.global(ctx)
 }
 
-// global tells which global transaction work with ctx belongs to. A statement
-// without a context inside a bound local transaction belongs to that one:
-// tx.Exec means the transaction it is called on.
+// global tells which global transaction work with ctx belongs to.
 func (c *conn) global(ctx context.Context) (string, error) {
-	x := xid.FromContext(ctx)
-	switch {
-	case c.tx == nil || c.tx.xid == x:
-		return x, nil
-	case x == "":
-		return c.tx.xid, nil
-	case c.tx.xid == "":
-		return "", fmt.Errorf("%w: it was begun outside of %s; pass the context to BeginTx too", ErrMismatch, x)
+	if c.tx == nil {
+		return wrap.Global(ctx, false, "")
 	}
-	return "", fmt.Errorf("%w: it was begun in %s, the context carries %s", ErrMismatch, c.tx.xid, x)
+	return wrap.Global(ctx, true, c.tx.xid)
 }
 
 // exec carries out a statement inside a global transaction.
@@ -191,7 +183,7 @@ func (c *conn) query(ctx context.Context, global string, st *sqlparse.Statement,
 		}
 		// The local transaction, and with it the row locks, lasts until the
 		// caller has read the rows.
-		rows = &ownedRows{Rows: inner, release: func(err error) error {
+		rows = &wrap.OwnedRows{Rows: inner, Release: func(err error) error {
 			if err != nil {
 				return tx.rollback()
 			}

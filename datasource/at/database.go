@@ -6,9 +6,8 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/go-sql-driver/mysql"
-
 	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 )
 
 // database is what differs between the databases beyond the text of SQL.
@@ -71,8 +70,8 @@ func databaseOf(d schema.Dialect) database {
 		statementOnly: mysqlStatementOnly,
 		mendable:      func(error) bool { return false },
 		commitFailed:  mysqlCommitFailed,
-		deadlock:      func(err error) bool { return mysqlNumber(err) == mysqlDeadlock },
-		duplicate:     func(err error) bool { return mysqlNumber(err) == mysqlDuplicate },
+		deadlock:      func(err error) bool { return wrap.MySQLNumber(err) == mysqlDeadlock },
+		duplicate:     func(err error) bool { return wrap.MySQLNumber(err) == mysqlDuplicate },
 		busy:          func(error) bool { return false },
 	}
 }
@@ -90,17 +89,9 @@ const (
 	mysqlDeadlock    = 1213
 )
 
-func mysqlNumber(err error) uint16 {
-	var e *mysql.MySQLError
-	if errors.As(err, &e) {
-		return e.Number
-	}
-	return 0
-}
-
 // mysqlStatementOnly: a deadlock ends the transaction, a lock time-out may.
 func mysqlStatementOnly(err error) bool {
-	switch mysqlNumber(err) {
+	switch wrap.MySQLNumber(err) {
 	case 0, mysqlLockTimeout, mysqlDeadlock:
 		return false
 	}
@@ -109,7 +100,7 @@ func mysqlStatementOnly(err error) bool {
 
 // mysqlCommitFailed: the server refused, or the driver wrote nothing.
 func mysqlCommitFailed(err error) bool {
-	return mysqlNumber(err) != 0 || errors.Is(err, driver.ErrBadConn)
+	return wrap.MySQLNumber(err) != 0 || errors.Is(err, driver.ErrBadConn)
 }
 
 // SQLite's primary result codes.

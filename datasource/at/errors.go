@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/qiao-tx/qiao/datasource/image"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 )
 
 // Errors of statements and transactions. Match them with errors.Is. None is
@@ -12,10 +13,10 @@ import (
 var (
 	// ErrMismatch: the statement's context carries a global transaction, and
 	// the local transaction it runs in was begun outside of it or in another.
-	ErrMismatch = errors.New("the local transaction is not part of the context's global transaction")
+	ErrMismatch = wrap.ErrMismatch
 	// ErrMustRollBack: an earlier statement of the local transaction left
 	// changes without an image, or the database gave the transaction up.
-	ErrMustRollBack = errors.New("the local transaction can only be rolled back")
+	ErrMustRollBack = wrap.ErrMustRollBack
 	// ErrRowsMoved: the statement changed other rows than its image showed,
 	// because another session changed them in between. The whole local
 	// transaction may be tried again.
@@ -26,7 +27,7 @@ var (
 	ErrKeyUnknown = errors.New("the primary key of the inserted row cannot be told")
 	// ErrOutcomeUnknown: the connection broke during COMMIT. If the global
 	// transaction rolls back, the change is undone if there is one.
-	ErrOutcomeUnknown = errors.New("whether the local transaction was committed is unknown")
+	ErrOutcomeUnknown = wrap.ErrOutcomeUnknown
 	// ErrNoUndoTable: the database lacks the tables that AT needs.
 	ErrNoUndoTable = errors.New("the undo table cannot be read")
 	// ErrInMemory: an in-memory database dies with its connection, and its

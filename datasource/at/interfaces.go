@@ -29,19 +29,4 @@ var (
 	_ driver.NamedValueChecker = (*stmt)(nil)
 	//lint:ignore SA1019 old drivers have nothing else
 	_ driver.ColumnConverter = (*stmt)(nil)
-
-	_ driver.Rows                           = (*keptRows)(nil)
-	_ driver.RowsColumnTypeScanType         = (*keptRows)(nil)
-	_ driver.RowsColumnTypeDatabaseTypeName = (*keptRows)(nil)
-	_ driver.RowsColumnTypeLength           = (*keptRows)(nil)
-	_ driver.RowsColumnTypeNullable         = (*keptRows)(nil)
-	_ driver.RowsColumnTypePrecisionScale   = (*keptRows)(nil)
-
-	_ driver.Rows                           = (*ownedRows)(nil)
-	_ driver.RowsNextResultSet              = (*ownedRows)(nil)
-	_ driver.RowsColumnTypeScanType         = (*ownedRows)(nil)
-	_ driver.RowsColumnTypeDatabaseTypeName = (*ownedRows)(nil)
-	_ driver.RowsColumnTypeLength           = (*ownedRows)(nil)
-	_ driver.RowsColumnTypeNullable         = (*ownedRows)(nil)
-	_ driver.RowsColumnTypePrecisionScale   = (*ownedRows)(nil)
 )

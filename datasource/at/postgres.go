@@ -12,6 +12,7 @@ import (
 	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/datasource/undo"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 )
 
 // postgresDatabase is what PostgreSQL does its own way. A failed statement
@@ -28,10 +29,10 @@ func postgresDatabase() database {
 		mendable:      postgresMendable,
 		commitFailed:  postgresCommitFailed,
 		deadlock: func(err error) bool {
-			state := sqlState(err)
+			state := wrap.SQLState(err)
 			return state == postgresDeadlock || state == postgresSerialization
 		},
-		duplicate: func(err error) bool { return sqlState(err) == postgresDuplicate },
+		duplicate: func(err error) bool { return wrap.SQLState(err) == postgresDuplicate },
 		busy:      func(error) bool { return false },
 	}
 }
@@ -43,16 +44,6 @@ const (
 	postgresDeadlock      = "40P01"
 )
 
-// sqlState is the SQLSTATE of an error of any of the drivers that tell it by a
-// method; "" for other errors.
-func sqlState(err error) string {
-	var coded interface{ SQLState() string }
-	if errors.As(err, &coded) {
-		return coded.SQLState()
-	}
-	return ""
-}
-
 // lostSession tells the classes of errors after which the session is gone:
 // connection exceptions, and the interventions of an operator.
 func lostSession(state string) bool {
@@ -62,13 +53,13 @@ func lostSession(state string) bool {
 // postgresMendable: the server refused a statement and keeps the transaction,
 // or we refused what the statement did.
 func postgresMendable(err error) bool {
-	return !lostSession(sqlState(err)) || errors.Is(err, ErrRowsMoved) || errors.Is(err, errUnrecorded)
+	return !lostSession(wrap.SQLState(err)) || errors.Is(err, ErrRowsMoved) || errors.Is(err, errUnrecorded)
 }
 
 // postgresCommitFailed: the server refused, or answered a COMMIT with ROLLBACK
 // (pgx tells it by this text), or the driver wrote nothing.
 func postgresCommitFailed(err error) bool {
-	if !lostSession(sqlState(err)) || errors.Is(err, driver.ErrBadConn) || strings.Contains(err.Error(), "commit unexpectedly resulted in rollback") {
+	if !lostSession(wrap.SQLState(err)) || errors.Is(err, driver.ErrBadConn) || strings.Contains(err.Error(), "commit unexpectedly resulted in rollback") {
 		return true
 	}
 	var safe interface{ SafeToRetry() bool }

@@ -11,6 +11,7 @@ import (
 	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/datasource/undo"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 	"github.com/qiao-tx/qiao/protocol"
 )
 
@@ -21,7 +22,7 @@ var errUnrecorded = errors.New("the change cannot be recorded")
 // returned is what a statement answered beside the columns of its own.
 type returned struct {
 	// rows are those of the statement's own columns.
-	rows *keptRows
+	rows *wrap.KeptRows
 	// image holds our columns of the same rows.
 	image image.Image
 }
@@ -41,12 +42,12 @@ func (t *localTx) extended(ctx context.Context, table *schema.Table, st *sqlpars
 	if err != nil {
 		return returned{}, err
 	}
-	rows, ours, err := keepRows(inner, len(columns)+1)
+	rows, ours, err := wrap.Keep(inner, len(columns)+1)
 	if err != nil {
 		return returned{}, err
 	}
 	if !st.Returns {
-		rows.names, rows.types = nil, nil
+		rows.Hide()
 	}
 	img := image.Image{Table: table.FullName()}
 	for _, values := range ours {
@@ -67,7 +68,7 @@ func (t *localTx) extended(ctx context.Context, table *schema.Table, st *sqlpars
 // change runs an INSERT, UPDATE or DELETE of PostgreSQL, which itself answers
 // with the rows that it changed: new ones as they are now, deleted ones as they
 // were. Only what an UPDATE found has to be read before.
-func (t *localTx) change(ctx context.Context, st *sqlparse.Statement, args []driver.NamedValue) (*keptRows, error) {
+func (t *localTx) change(ctx context.Context, st *sqlparse.Statement, args []driver.NamedValue) (*wrap.KeptRows, error) {
 	table, err := t.table(ctx, st)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func (t *localTx) change(ctx context.Context, st *sqlparse.Statement, args []dri
 
 // lockReturned runs a SELECT … FOR UPDATE of PostgreSQL and waits until no other
 // global transaction holds the rows that it gave.
-func (t *localTx) lockReturned(ctx context.Context, st *sqlparse.Statement, args []driver.NamedValue) (*keptRows, error) {
+func (t *localTx) lockReturned(ctx context.Context, st *sqlparse.Statement, args []driver.NamedValue) (*wrap.KeptRows, error) {
 	table, err := t.table(ctx, st)
 	if err != nil {
 		return nil, err

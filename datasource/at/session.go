@@ -6,6 +6,7 @@ import (
 
 	"github.com/qiao-tx/qiao/datasource/image"
 	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 )
 
 // session is a connection that our own statements run on: in phase one the
@@ -20,7 +21,7 @@ type session interface {
 type driverSession struct{ conn *conn }
 
 func (s driverSession) Query(ctx context.Context, query string, args ...any) ([][]any, error) {
-	named, err := bind(s.conn.inner, args)
+	named, err := wrap.Bind(s.conn.inner, args)
 	if err != nil {
 		return nil, err
 	}
@@ -28,11 +29,11 @@ func (s driverSession) Query(ctx context.Context, query string, args ...any) ([]
 	if err != nil {
 		return nil, err
 	}
-	return readAll(rows)
+	return wrap.ReadAll(rows)
 }
 
 func (s driverSession) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	named, err := bind(s.conn.inner, args)
+	named, err := wrap.Bind(s.conn.inner, args)
 	if err != nil {
 		return 0, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 )
 
 // Limits of what a connection remembers of the texts that it executes. MySQL
@@ -114,7 +115,7 @@ func (c *conn) parse(query string) (*sqlparse.Statement, error) {
 // execInner executes on the wrapped connection, through a kept statement where
 // the driver cannot execute text with these arguments itself.
 func (c *conn) execInner(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	result, err := execText(ctx, c.inner, query, args)
+	result, err := wrap.ExecText(ctx, c.inner, query, args)
 	if !errors.Is(err, driver.ErrSkip) {
 		return result, err
 	}
@@ -122,7 +123,7 @@ func (c *conn) execInner(ctx context.Context, query string, args []driver.NamedV
 	if err != nil {
 		return nil, err
 	}
-	if result, err = execStmt(ctx, s, args); err != nil {
+	if result, err = wrap.ExecStmt(ctx, s, args); err != nil {
 		_ = s.Close() // err says more
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func (c *conn) execInner(ctx context.Context, query string, args []driver.NamedV
 // queryInner is execInner for queries. The rows own the statement, if any,
 // until they are closed.
 func (c *conn) queryInner(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := queryText(ctx, c.inner, query, args)
+	rows, err := wrap.QueryText(ctx, c.inner, query, args)
 	if !errors.Is(err, driver.ErrSkip) {
 		return rows, err
 	}
@@ -141,10 +142,10 @@ func (c *conn) queryInner(ctx context.Context, query string, args []driver.Named
 	if err != nil {
 		return nil, err
 	}
-	if rows, err = queryStmt(ctx, s, args); err != nil {
+	if rows, err = wrap.QueryStmt(ctx, s, args); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &ownedRows{Rows: rows, release: func(err error) error {
+	return &wrap.OwnedRows{Rows: rows, Release: func(err error) error {
 		if err != nil {
 			return s.Close()
 		}
@@ -158,5 +159,5 @@ func (c *conn) prepared(ctx context.Context, query string) (driver.Stmt, error) 
 	if s, kept := c.statements.take(query); kept {
 		return s, nil
 	}
-	return prepareConn(ctx, c.inner, query)
+	return wrap.Prepare(ctx, c.inner, query)
 }

@@ -103,6 +103,13 @@ func TestOutsideNothingIsParsed(t *testing.T) {
 
 		e.exec(t.Context(), refused)
 		assert.Equal(t, "1|11|<nil>\n", e.dump(allStock+" LIMIT 1"))
+		inTry := xid.WithBranchType(ctx, xid.TypeTCC) // its cancel gives back what it writes
+		e.exec(inTry, "UPDATE stock SET n = 12 WHERE id = 1")
+		inside, err := e.db.BeginTx(inTry, nil)
+		require.NoError(t, err)
+		_, err = inside.ExecContext(inTry, "UPDATE stock SET n = 11 WHERE id = 1")
+		require.NoError(t, err)
+		require.NoError(t, inside.Commit())
 		e.exec(xid.NewContext(ctx, ""), "CREATE TABLE other (x INTEGER)")
 		tx, err := e.db.Begin()
 		require.NoError(t, err)

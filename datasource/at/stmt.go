@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 )
 
 // stmt is a prepared statement. It may run inside and outside of global
@@ -22,20 +23,12 @@ func (s *stmt) NumInput() int { return s.inner.NumInput() }
 
 // Exec is for callers without a context.
 func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
-	return s.ExecContext(context.Background(), ordinals(args))
+	return s.ExecContext(context.Background(), wrap.Ordinals(args))
 }
 
 // Query is for callers without a context.
 func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
-	return s.QueryContext(context.Background(), ordinals(args))
-}
-
-func ordinals(args []driver.Value) []driver.NamedValue {
-	named := make([]driver.NamedValue, len(args))
-	for i, v := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
-	}
-	return named
+	return s.QueryContext(context.Background(), wrap.Ordinals(args))
 }
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
@@ -43,7 +36,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if err != nil {
 		return nil, err
 	}
-	run := func(ctx context.Context) (driver.Result, error) { return execStmt(ctx, s.inner, args) }
+	run := func(ctx context.Context) (driver.Result, error) { return wrap.ExecStmt(ctx, s.inner, args) }
 	if global == "" {
 		return run(ctx)
 	}
@@ -55,7 +48,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	if err != nil {
 		return nil, err
 	}
-	run := func(ctx context.Context) (driver.Rows, error) { return queryStmt(ctx, s.inner, args) }
+	run := func(ctx context.Context) (driver.Rows, error) { return wrap.QueryStmt(ctx, s.inner, args) }
 	if global == "" {
 		return run(ctx)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/qiao-tx/qiao/datasource/schema"
 	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/datasource/undo"
+	"github.com/qiao-tx/qiao/datasource/wrap"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/rm"
 )
@@ -45,7 +46,7 @@ func (c *conn) begin(ctx context.Context, global string, opts driver.TxOptions) 
 			return err
 		})
 	} else {
-		tx.inner, err = beginConn(ctx, c.inner, opts)
+		tx.inner, err = wrap.Begin(ctx, c.inner, opts)
 	}
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (t *localTx) exec(ctx context.Context, st *sqlparse.Statement, args []drive
 			if err != nil {
 				return nil, err
 			}
-			return rows.affected(), nil
+			return rows.Affected(), nil
 		}
 		if err := t.lockRows(ctx, st, args); err != nil {
 			return nil, err
@@ -83,7 +84,7 @@ func (t *localTx) exec(ctx context.Context, st *sqlparse.Statement, args []drive
 		if err != nil {
 			return nil, err
 		}
-		return rows.affected(), nil
+		return rows.Affected(), nil
 	}
 	return t.protect(ctx, st, args, run)
 }
@@ -116,8 +117,8 @@ func changes(k sqlparse.Kind) bool {
 	return k == sqlparse.Insert || k == sqlparse.Update || k == sqlparse.Delete
 }
 
-// anyRows keeps a nil *keptRows from becoming rows.
-func anyRows(rows *keptRows, err error) (driver.Rows, error) {
+// anyRows keeps a nil *wrap.KeptRows from becoming rows.
+func anyRows(rows *wrap.KeptRows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -244,17 +245,9 @@ func (t *localTx) commitFailed(ctx context.Context, branchID int64, cause error)
 	rolledBack := t.rollback() == nil
 	if rolledBack || t.conn.res.db.commitFailed(cause) {
 		t.reportFailed(ctx, branchID)
-		return fmt.Errorf("commit the branch %d of %s: %w", branchID, t.xid, notRepeatable(cause))
+		return fmt.Errorf("commit the branch %d of %s: %w", branchID, t.xid, wrap.NotRepeatable(cause))
 	}
-	return fmt.Errorf("%w: branch %d of %s: %w", ErrOutcomeUnknown, branchID, t.xid, notRepeatable(cause))
-}
-
-// notRepeatable hides driver.ErrBadConn from database/sql.
-func notRepeatable(err error) error {
-	if errors.Is(err, driver.ErrBadConn) {
-		return errors.New(err.Error())
-	}
-	return err
+	return fmt.Errorf("%w: branch %d of %s: %w", ErrOutcomeUnknown, branchID, t.xid, wrap.NotRepeatable(cause))
 }
 
 // reportFailed tells the coordinator that the branch changed nothing. It saves

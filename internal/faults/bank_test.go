@@ -21,6 +21,7 @@ import (
 	"github.com/qiao-tx/qiao/datasource"
 	"github.com/qiao-tx/qiao/internal/promtext"
 	"github.com/qiao-tx/qiao/internal/relay"
+	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
 )
 
@@ -30,7 +31,7 @@ const (
 )
 
 // bank is two databases and the processes around them. Money moves from the
-// side debit, on MariaDB, to the side credit, on SQLite.
+// side debit, on MariaDB, to the side credit, on SQLite, or for XA on PostgreSQL.
 type bank struct {
 	t           *testing.T
 	dir         string
@@ -40,6 +41,7 @@ type bank struct {
 	debit       *process
 	credit      *process
 	books       map[string]*sql.DB // by the names of the resource managers
+	drivers     map[string]string
 	reportsURL  string
 	web         *http.Client
 	numbers     atomic.Int64
@@ -54,8 +56,24 @@ type bank struct {
 // newBank starts a bank whose debit side is on the MariaDB database of dsn.
 func newBank(t *testing.T, dsn string) *bank {
 	t.Helper()
+	return openBank(t, dsn, "sqlite", "file:"+filepath.Join(t.TempDir(), "credit.db")+
+		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)")
+}
+
+// newBankFor starts a bank whose sides can do the mode.
+func newBankFor(t *testing.T, mode, dsn string) *bank {
+	t.Helper()
+	if mode == modeXA {
+		return openBank(t, dsn, "pgx", testenv.PostgreSQL(t))
+	}
+	return newBank(t, dsn)
+}
+
+// openBank starts a bank on two databases.
+func openBank(t *testing.T, dsn, creditDriver, creditDSN string) *bank {
+	t.Helper()
 	b := &bank{
-		t: t, dir: t.TempDir(), relay: relay.New(t), books: map[string]*sql.DB{},
+		t: t, dir: t.TempDir(), relay: relay.New(t), books: map[string]*sql.DB{}, drivers: map[string]string{},
 		web: &http.Client{Transport: oneShot()}, actions: map[string]func(){}, expected: map[int64]bool{},
 	}
 	reports := httptest.NewServer(http.HandlerFunc(b.reports))
@@ -63,8 +81,7 @@ func newBank(t *testing.T, dsn string) *bank {
 	b.reportsURL = reports.URL
 	b.coordinator = coordinator(t, b.dir, b.relay)
 	b.debit = b.side("debit", "mysql", dsn)
-	b.credit = b.side("credit", "sqlite",
-		"file:"+filepath.Join(b.dir, "credit.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)")
+	b.credit = b.side("credit", creditDriver, creditDSN)
 	b.tm = child(t, b.dir, roleTM, roleConfig{Name: "tm", Coordinator: b.relay.Address(), Reports: b.reportsURL})
 	b.coordinator.start()
 	for _, p := range []*process{b.debit, b.credit, b.tm} {
@@ -79,8 +96,12 @@ func (b *bank) side(name, driver, dsn string) *process {
 	db, err := sql.Open(driver, dsn)
 	require.NoError(b.t, err)
 	b.t.Cleanup(func() { _ = db.Close() })
-	b.books[name] = db
-	fenceTable, err := os.ReadFile("../../script/client/tcc/db/" + driver + ".sql")
+	b.books[name], b.drivers[name] = db, driver
+	script := driver
+	if driver == "pgx" {
+		script = "postgresql"
+	}
+	fenceTable, err := os.ReadFile("../../script/client/tcc/db/" + script + ".sql")
 	require.NoError(b.t, err)
 	var rows []string
 	for id := range accounts {
@@ -118,17 +139,22 @@ func withoutComments(ddl string) string {
 // newOrder is a transfer of some money between accounts that its number selects.
 func (b *bank) newOrder(mode string, commit bool, timeout time.Duration) order {
 	n := b.numbers.Add(1)
-	// AT must not see the rows change that a reservation changes.
-	account, amount := n%(accounts/2), n%7+1
-	if mode == modeTCC {
-		account += accounts / 2
+	amount := n%7 + 1
+	modes := [2]string{mode, mode}
+	if mode == modeMixed {
+		all := []string{modeAT, modeTCC, modeCall}
+		modes = [2]string{all[n%3], all[(n+1)%3]}
+	}
+	at := func(p *process, mode string, amount int64) leg {
+		account := n % (accounts / 2)
+		if mode != modeAT { // which must not see the rows change that a reservation changes
+			account += accounts / 2
+		}
+		return leg{"http://" + p.address, move{n, mode, account, amount}}
 	}
 	return order{
 		Number: n, Mode: mode, Commit: commit, Timeout: timeout,
-		Legs: []leg{
-			{"http://" + b.debit.address, move{n, mode, account, -amount}},
-			{"http://" + b.credit.address, move{n, mode, account, amount}},
-		},
+		Legs: []leg{at(b.debit, modes[0], -amount), at(b.credit, modes[1], amount)},
 	}
 }
 
@@ -204,9 +230,16 @@ func (b *bank) leftovers() string {
 		}
 	}
 	for name, db := range b.books {
+		inDoubt, err := b.inDoubt(ctx, name)
+		if err != nil {
+			return err.Error()
+		}
+		if inDoubt > 0 {
+			left += fmt.Sprintf("%s: %d branches in doubt; ", name, inDoubt)
+		}
 		for what, query := range map[string]string{
 			"undo records":     "SELECT COUNT(*) FROM undo_log WHERE log_status = 0",
-			"undecided tries":  "SELECT COUNT(*) FROM tcc_fence_log WHERE status = 1",
+			"undecided tries":  "SELECT COUNT(*) FROM tcc_fence_log WHERE status = 1 AND action_name NOT LIKE '" + callPrefix + "%'",
 			"pending accounts": "SELECT COUNT(*) FROM account WHERE pending <> 0",
 		} {
 			var n int
@@ -219,6 +252,22 @@ func (b *bank) leftovers() string {
 		}
 	}
 	return left
+}
+
+// inDoubt counts the branches of this bank's transactions that are prepared on
+// the server of one side.
+func (b *bank) inDoubt(ctx context.Context, side string) (n int, err error) {
+	dialect, err := datasource.DialectOf(b.drivers[side])
+	if err != nil || dialect == datasource.SQLite {
+		return 0, err
+	}
+	branches, err := datasource.InDoubt(ctx, b.books[side], dialect)
+	for _, branch := range branches {
+		if strings.HasPrefix(branch.XID, b.relay.Address()+":") {
+			n++
+		}
+	}
+	return n, err
 }
 
 // audit compares both databases with each other and with what was told.
@@ -242,8 +291,8 @@ func (b *bank) ledger(t *testing.T, side string) map[int64]int64 {
 	t.Helper()
 	db := b.books[side]
 	var wrong int
-	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM account a WHERE balance <> ? +
-		COALESCE((SELECT SUM(amount) FROM ledger l WHERE l.account = a.id), 0)`, firstBalance).Scan(&wrong))
+	require.NoError(t, db.QueryRowContext(t.Context(), fmt.Sprintf(`SELECT COUNT(*) FROM account a WHERE balance <> %d +
+		COALESCE((SELECT SUM(amount) FROM ledger l WHERE l.account = a.id), 0)`, firstBalance)).Scan(&wrong))
 	require.Zero(t, wrong, "accounts of the %s side differ from their ledger", side)
 	rows, err := db.QueryContext(t.Context(), "SELECT transfer, amount FROM ledger")
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"strings"
 )
 
 // steppingConnector reports the steps around every local commit.
@@ -35,7 +36,6 @@ type modernConn interface {
 	driver.QueryerContext
 	driver.Pinger
 	driver.SessionResetter
-	driver.Validator
 }
 
 type steppingConn struct {
@@ -44,7 +44,7 @@ type steppingConn struct {
 }
 
 func (c steppingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
-	if query != "COMMIT" {
+	if !isCommit(query) {
 		return c.modernConn.ExecContext(ctx, query, args)
 	}
 	err = commitSteps(c.steps, func() error {
@@ -52,6 +52,19 @@ func (c steppingConn) ExecContext(ctx context.Context, query string, args []driv
 		return err
 	})
 	return result, err
+}
+
+// isCommit tells the texts that end a local transaction; under XA there is one in
+// each phase.
+func isCommit(query string) bool {
+	for _, text := range []string{
+		"XA PREPARE ", "XA COMMIT ", "XA ROLLBACK ", "SAVEPOINT qiao; ", "COMMIT PREPARED ", "ROLLBACK PREPARED ",
+	} {
+		if strings.HasPrefix(query, text) {
+			return true
+		}
+	}
+	return query == "COMMIT"
 }
 
 func (c steppingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
@@ -64,6 +77,11 @@ func (c steppingConn) CheckNamedValue(v *driver.NamedValue) error {
 		return checker.CheckNamedValue(v)
 	}
 	return driver.ErrSkip
+}
+
+func (c steppingConn) IsValid() bool {
+	v, ok := c.modernConn.(driver.Validator)
+	return !ok || v.IsValid()
 }
 
 type steppingTx struct {

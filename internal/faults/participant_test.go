@@ -10,12 +10,14 @@ import (
 	"net/http"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 
 	qiaohttp "github.com/qiao-tx/qiao/client/http"
 	"github.com/qiao-tx/qiao/datasource"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/rm"
+	"github.com/qiao-tx/qiao/rm/compensation"
 	"github.com/qiao-tx/qiao/rm/tcc"
 	"github.com/qiao-tx/qiao/rm/tcc/fence"
 )
@@ -33,8 +35,12 @@ const (
 
 // Modes of a branch.
 const (
-	modeAT  = "AT"
-	modeTCC = "TCC"
+	modeAT   = "AT"
+	modeTCC  = "TCC"
+	modeXA   = "XA"
+	modeCall = "saga annotation" // a call with a compensation
+	// modeMixed has another mode on each side.
+	modeMixed = "mixed"
 )
 
 // move changes the balance of an account.
@@ -45,19 +51,24 @@ type move struct {
 	Amount   int64
 }
 
-// participant is a resource manager's process: one database, reached through AT
-// and through a TCC action with the fence.
+// participant is a resource manager's process: one database, reached through AT,
+// through a TCC action and through a call with a compensation, both with the fence,
+// and through XA where the database can.
 type participant struct {
-	at  *sql.DB
-	tcc *tcc.Handle[move]
+	at, xa *sql.DB
+	tcc    *tcc.Handle[move]
+	call   *compensation.Handle[move, struct{}]
 }
 
 func newParticipant(ctx context.Context, c rm.Coordinator, cfg roleConfig, steps *failpoints) (http.Handler, error) {
 	var inner driver.Connector
 	var err error
-	if cfg.Driver == "mysql" {
+	switch cfg.Driver {
+	case "mysql":
 		inner, err = mysql.MySQLDriver{}.OpenConnector(cfg.DSN)
-	} else {
+	case "pgx":
+		inner, err = stdlib.GetDefaultDriver().(driver.DriverContext).OpenConnector(cfg.DSN)
+	default:
 		inner = sqliteConnector{cfg.DSN}
 	}
 	if err != nil {
@@ -69,42 +80,86 @@ func newParticipant(ctx context.Context, c rm.Coordinator, cfg roleConfig, steps
 	if err != nil {
 		return nil, err
 	}
-	plain, at := sql.OpenDB(inner), sql.OpenDB(protected)
-	for _, pool := range []*sql.DB{plain, at} {
-		pool.SetMaxOpenConns(16)
+	p := &participant{at: sql.OpenDB(protected)}
+	p.at.SetMaxOpenConns(16)
+	if cfg.Driver != "sqlite" {
+		prepared, err := datasource.Wrap(ctx, coordinator, inner, datasource.Config{Driver: cfg.Driver, DSN: cfg.DSN, Mode: datasource.XA})
+		if err != nil {
+			return nil, err
+		}
+		p.xa = sql.OpenDB(prepared)
+		p.xa.SetMaxOpenConns(16)
 	}
+	if cfg.Driver == "pgx" { // the statements of the other modes are MySQL's and SQLite's
+		return qiaohttp.Middleware(answering(p.move), qiaohttp.Config{}), nil
+	}
+	plain := sql.OpenDB(inner)
+	plain.SetMaxOpenConns(16)
 	records, err := fence.New(plain, "")
 	if err != nil {
 		return nil, err
 	}
-	p := &participant{at: at}
 	if p.tcc, err = tcc.Register(ctx, coordinator, reservation("move-"+cfg.Name, records)); err != nil {
+		return nil, err
+	}
+	if p.call, err = compensation.Register(ctx, coordinator, booking(callPrefix+cfg.Name, records)); err != nil {
 		return nil, err
 	}
 	return qiaohttp.Middleware(answering(p.move), qiaohttp.Config{}), nil
 }
 
 func (p *participant) move(ctx context.Context, m move) (struct{}, error) {
-	if m.Mode == modeTCC {
+	switch m.Mode {
+	case modeTCC:
 		return struct{}{}, p.tcc.Try(ctx, m)
+	case modeCall:
+		return p.call.Call(ctx, m)
 	}
-	return struct{}{}, p.moveAT(ctx, m)
+	pool := p.at
+	if m.Mode == modeXA {
+		pool = p.xa
+	}
+	return struct{}{}, moveRows(ctx, pool, m)
 }
 
-// moveAT changes two tables in one local transaction, which AT takes back.
-func (p *participant) moveAT(ctx context.Context, m move) error {
-	tx, err := p.at.BeginTx(ctx, nil)
+// moveRows changes two tables in one local transaction, which AT takes back, and
+// XA keeps prepared.
+func moveRows(ctx context.Context, pool *sql.DB, m move) error {
+	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	if _, err := tx.ExecContext(ctx, "UPDATE account SET balance = balance + ? WHERE id = ?", m.Amount, m.Account); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("UPDATE account SET balance = balance + %d WHERE id = %d", m.Amount, m.Account)); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO ledger (transfer, account, amount) VALUES (?, ?, ?)", m.Transfer, m.Account, m.Amount); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO ledger (transfer, account, amount) VALUES (%d, %d, %d)", m.Transfer, m.Account, m.Amount)); err != nil {
 		return err
 	}
 	return tx.Commit()
+}
+
+// callPrefix begins the names of calls with a compensation, whose records in the
+// fence table stay while the call stands.
+const callPrefix = "book-"
+
+// booking is the same change at once, with what takes it back.
+func booking(name string, records *fence.Fence) compensation.Action[move, struct{}] {
+	return fence.GuardCall(records, fence.Call[move, struct{}]{
+		Name: name,
+		Call: func(ctx context.Context, tx *sql.Tx, m move) (struct{}, error) {
+			if err := execute(ctx, tx, "UPDATE account SET balance = balance + ? WHERE id = ?", m.Amount, m.Account); err != nil {
+				return struct{}{}, err
+			}
+			return struct{}{}, execute(ctx, tx, "INSERT INTO ledger (transfer, account, amount) VALUES (?, ?, ?)", m.Transfer, m.Account, m.Amount)
+		},
+		Compensate: func(ctx context.Context, tx *sql.Tx, m move) error {
+			if err := execute(ctx, tx, "UPDATE account SET balance = balance - ? WHERE id = ?", m.Amount, m.Account); err != nil {
+				return err
+			}
+			return execute(ctx, tx, "DELETE FROM ledger WHERE transfer = ?", m.Transfer)
+		},
+	})
 }
 
 // reservation is the same change in two steps: pending, then final.

@@ -29,7 +29,7 @@ func TestStoppedCoordinator(t *testing.T) {
 	var customers sync.WaitGroup
 	for i := range 8 {
 		customers.Go(func() {
-			mode := []string{modeAT, modeTCC}[i%2]
+			mode := []string{modeAT, modeTCC, modeCall, modeMixed}[i%4]
 			for n := 0; !enough.Load(); n++ {
 				if b.place(b.newOrder(mode, n%4 != 0, timeout)).Outcome == committed {
 					done.Add(1)

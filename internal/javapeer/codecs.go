@@ -12,10 +12,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/qiao-tx/qiao/internal/testenv"
 )
 
 var codecProgram = sync.OnceValues(func() (string, error) {
-	return compile("codecs", "codecs/src/main/java/qiao/Codecs.java", "org.apache.seata", "2.5.0")
+	return Compile("codecs", "codecs/src/main/java/qiao/Codecs.java")
 })
 
 // Codecs is a process with Java Seata's own codecs and compressors.
@@ -31,7 +33,7 @@ type Codecs struct {
 // StartCodecs runs the process until the test ends.
 func StartCodecs(t testing.TB) *Codecs {
 	t.Helper()
-	needJava(t)
+	testenv.NeedJava(t)
 	classpath, err := codecProgram()
 	if err != nil {
 		t.Fatalf("build the Java codecs: %v", err)

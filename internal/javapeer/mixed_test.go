@@ -289,6 +289,23 @@ func (m *mixed) noUndoLeft(t *testing.T) {
 
 // rollBack decides a transaction that another process began.
 func rollBack(t *testing.T, address, x string) {
+	t.Helper()
+	answer := operate(t, address, &protocol.GlobalRollback{Global: protocol.Global{XID: x}})
+	require.Contains(t, []protocol.GlobalStatus{protocol.StatusRollbacked, protocol.StatusRollbackRetrying},
+		answer.(*protocol.GlobalRollbackResult).Status)
+}
+
+// commit does so, too.
+func commit(t *testing.T, address, x string) {
+	t.Helper()
+	answer := operate(t, address, &protocol.GlobalCommit{Global: protocol.Global{XID: x}})
+	require.Contains(t, []protocol.GlobalStatus{protocol.StatusCommitted, protocol.StatusCommitRetrying},
+		answer.(*protocol.GlobalCommitResult).Status)
+}
+
+// operate sends a request as nobody's client.
+func operate(t *testing.T, address string, request protocol.Message) protocol.Message {
+	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	c := rpc.New(conn, rpc.Options{})
@@ -297,8 +314,7 @@ func rollBack(t *testing.T, address, x string) {
 		Version: protocol.SeataVersion, ApplicationID: "operator", Group: "default_tx_group",
 	}}, nil)
 	require.NoError(t, err)
-	r, err := c.Call(t.Context(), &protocol.GlobalRollback{Global: protocol.Global{XID: x}}, nil)
+	r, err := c.Call(t.Context(), request, nil)
 	require.NoError(t, err)
-	require.Contains(t, []protocol.GlobalStatus{protocol.StatusRollbacked, protocol.StatusRollbackRetrying},
-		r.Message.(*protocol.GlobalRollbackResult).Status)
+	return r.Message
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,44 +23,44 @@ import (
 
 // program is the class path of the compiled Java program, made once per process.
 var program = sync.OnceValues(func() (string, error) {
-	return compile("peer", "peer/src/main/java/qiao/Peer.java", "org.apache.seata", "2.5.0")
+	return Compile("peer", "peer/src/main/java/qiao/Peer.java")
 })
 
-// compile returns the class path of one source, with the libraries of the pom.xml
-// in a directory of this package, for a version of Seata.
-func compile(where, source, group, version string) (classpath string, err error) {
-	dir, err := os.MkdirTemp("", "java-peer-")
+// Compile has Maven fetch what the pom.xml in a directory names, and compiles a
+// source, or all below a directory of sources, with it. It returns a class path
+// with the classes, the directory's src/main/resources and the libraries. Options
+// are Maven's, such as "-Dseata.version=2.5.0".
+func Compile(where, source string, options ...string) (classpath string, err error) {
+	pom, err := os.ReadFile(filepath.Join(where, "pom.xml"))
 	if err != nil {
 		return "", err
 	}
-	list := filepath.Join(dir, "classpath")
-	classes := filepath.Join(dir, "classes")
-	if err := run("mvn", "-q", "-B", "-f", where+"/pom.xml", "dependency:build-classpath", "-Dmdep.outputFile="+list,
-		"-Dseata.group="+group, "-Dseata.version="+version); err != nil {
-		return "", err
-	}
-	libraries, err := os.ReadFile(list)
+	libraries, err := testenv.MavenClasspath(pom, options...)
 	if err != nil {
 		return "", err
 	}
-	if err := run("javac", "-nowarn", "-cp", string(libraries), "-d", classes, source); err != nil {
-		return "", err
-	}
-	resources, err := filepath.Abs(where + "/src/main/resources")
+	classes, err := os.MkdirTemp("", "java-peer-")
 	if err != nil {
 		return "", err
 	}
-	return strings.Join([]string{classes, resources, string(libraries)}, ":"), nil
-}
-
-// needJava reports what the suite lacks, if anything.
-func needJava(t testing.TB) {
-	t.Helper()
-	for _, tool := range []string{"java", "javac", "mvn"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			testenv.Missing(t, tool, "apt-get install openjdk-17-jdk-headless maven")
+	args := []string{"-nowarn", "-parameters", "-cp", libraries, "-d", classes}
+	err = filepath.WalkDir(source, func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".java" {
+			args = append(args, path)
 		}
+		return err
+	})
+	if err != nil {
+		return "", err
 	}
+	if err := run("javac", args...); err != nil {
+		return "", err
+	}
+	resources, err := filepath.Abs(filepath.Join(where, "src", "main", "resources"))
+	if err != nil {
+		return "", err
+	}
+	return strings.Join([]string{classes, resources, libraries}, ":"), nil
 }
 
 func run(name string, args ...string) error {
@@ -72,6 +73,9 @@ func run(name string, args ...string) error {
 
 // Peer is a running Java client.
 type Peer struct {
+	// Ready is what the program said when it was ready.
+	Ready Answer
+
 	t      testing.TB
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
@@ -101,7 +105,7 @@ type Answer struct {
 // has failed. Settings are Seata's own, as "name=value", or the JVM's.
 func Start(t testing.TB, address, app string, settings ...string) *Peer {
 	t.Helper()
-	needJava(t)
+	testenv.NeedJava(t)
 	classpath, err := program()
 	if err != nil {
 		t.Fatalf("build the Java client: %v", err)
@@ -109,11 +113,23 @@ func Start(t testing.TB, address, app string, settings ...string) *Peer {
 	return launch(t, classpath, "qiao.Peer", address, app, settings...)
 }
 
+// StartEtcd is Start for a client that finds coordinators in etcd (registry.type
+// etcd3).
+func StartEtcd(t testing.TB, endpoint, app string, settings ...string) *Peer {
+	t.Helper()
+	testenv.NeedJava(t)
+	classpath, err := Compile("peer", "peer/src/main/java/qiao/Peer.java", "-Petcd")
+	if err != nil {
+		t.Fatalf("build the Java client with etcd: %v", err)
+	}
+	return launch(t, classpath, "qiao.Peer", "", app, append(settings, "registry.type=etcd3", "registry.etcd3.serverAddr="+endpoint)...)
+}
+
 // StartOld is Start for a client of io.seata's, which knows AT only.
 func StartOld(t testing.TB, version, address, app string, settings ...string) *Peer {
 	t.Helper()
-	needJava(t)
-	classpath, err := compile("peer", "peer/old/qiao/Rows.java", "io.seata", version)
+	testenv.NeedJava(t)
+	classpath, err := Compile("peer", "peer/old/qiao/Rows.java", "-Dseata.group=io.seata", "-Dseata.version="+version)
 	if err != nil {
 		t.Fatalf("build the Java client %s: %v", version, err)
 	}
@@ -159,8 +175,8 @@ func Launch(t testing.TB, program Program) *Peer {
 		t.Fatalf("start the Java client: %v", err)
 	}
 	t.Cleanup(p.stop)
-	if a := p.Read(); !a.Ready {
-		t.Fatalf("the Java client did not get ready: %+v", a)
+	if p.Ready = p.Read(); !p.Ready.Ready {
+		t.Fatalf("the Java client did not get ready: %+v", p.Ready)
 	}
 	return p
 }

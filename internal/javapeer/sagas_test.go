@@ -53,8 +53,8 @@ func (d refusingDemo) Cancel(input map[string]any) (map[string]any, error) { ret
 // TestBothEnginesShareALog: what one engine leaves, the other reads, goes on with and
 // undoes; with both of Seata's JSON parsers.
 func TestBothEnginesShareALog(t *testing.T) {
-	needJava(t)
-	classpath, err := compile("sagas", "sagas/src/main/java/qiao/Sagas.java", "org.apache.seata", "2.5.0")
+	testenv.NeedJava(t)
+	classpath, err := Compile("sagas", "sagas/src/main/java/qiao/Sagas.java")
 	require.NoError(t, err)
 	for _, parser := range []string{"fastjson", "jackson"} {
 		t.Run(parser, func(t *testing.T) { testSharedLog(t, classpath, parser) })

@@ -20,13 +20,14 @@ type coordinator struct {
 	binary  string
 	dir     string
 	address string
+	options []string
 	cmd     *exec.Cmd
 	log     lockedBuffer
 }
 
-func startCoordinator(t testing.TB) *coordinator {
+func startCoordinator(t testing.TB, options ...string) *coordinator {
 	t.Helper()
-	c := &coordinator{t: t, dir: t.TempDir(), address: "127.0.0.1:0"}
+	c := &coordinator{t: t, dir: t.TempDir(), address: "127.0.0.1:0", options: options}
 	c.binary = filepath.Join(c.dir, "qiao")
 	require.NoError(t, run("go", "build", "-o", c.binary, "../../cmd/qiao"))
 	c.start()
@@ -44,7 +45,9 @@ func (c *coordinator) start() {
 	c.t.Helper()
 	portFile := filepath.Join(c.dir, "port")
 	require.NoError(c.t, os.RemoveAll(portFile))
-	c.cmd = exec.Command(c.binary, "server", "--listen", c.address, "--data", filepath.Join(c.dir, "data"), "--port-file", portFile)
+	c.cmd = exec.Command(c.binary, append([]string{
+		"server", "--listen", c.address, "--data", filepath.Join(c.dir, "data"), "--port-file", portFile,
+	}, c.options...)...)
 	c.cmd.Stderr = &c.log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(c.t, c.cmd.Start())

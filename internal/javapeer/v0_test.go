@@ -11,14 +11,16 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/qiao-tx/qiao/internal/testenv"
 )
 
 // A client of Seata 0.6.1, unmodified, speaks frames of version 0 and always
 // merges its requests.
 func TestUnmodifiedJavaClientOfVersion0(t *testing.T) {
-	needJava(t)
+	testenv.NeedJava(t)
 	tc := startCoordinator(t)
-	classpath, err := compile("v0", "v0/src/main/java/qiao/Old.java", "io.seata", "0.6.1")
+	classpath, err := Compile("v0", "v0/src/main/java/qiao/Old.java")
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

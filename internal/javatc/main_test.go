@@ -54,7 +54,7 @@ func TestTheSDKOnBothCoordinators(t *testing.T) {
 // tellAll tells all stories to a coordinator at once.
 func tellAll(t *testing.T, tc *coordinator) {
 	for group, stories := range map[string][]story{
-		"AT": storiesOfAT, "locks": storiesOfLocks, "time-outs": storiesOfTimeouts, "TCC": storiesOfTCC,
+		"AT": storiesOfAT, "locks": storiesOfLocks, "time-outs": storiesOfTimeouts, "TCC": storiesOfTCC, "remote participants": storiesOfRemote,
 		"lost messages": storiesOfLostMessages, "lost patience": storiesOfPatience,
 	} {
 		for _, s := range stories {

@@ -35,6 +35,9 @@ type JavaTCOptions struct {
 	// Properties are configuration keys of Seata's server and their values, such as
 	// "transport.enableTcServerBatchSendResponse": "true".
 	Properties map[string]string
+	// Host is the IPv4 address in its XIDs and registrations; default JavaTCHost.
+	// With one like 127.0.0.2, which it does not refuse, clients can reach it there.
+	Host string
 }
 
 // JavaCoordinator is a coordinator of Seata's own, unmodified, with its file store.
@@ -76,6 +79,18 @@ func JavaTC(t testing.TB, options JavaTCOptions) *JavaCoordinator {
 // Address is the coordinator's host and port. It stays the same after Restart.
 func (c *JavaCoordinator) Address() string {
 	return net.JoinHostPort("127.0.0.1", fmt.Sprint(c.port))
+}
+
+// Advertised is the host and port in its XIDs and registrations.
+func (c *JavaCoordinator) Advertised() string {
+	return net.JoinHostPort(c.host(), fmt.Sprint(c.port))
+}
+
+func (c *JavaCoordinator) host() string {
+	if c.options.Host != "" {
+		return c.options.Host
+	}
+	return JavaTCHost
 }
 
 // Kill ends the coordinator with kill -9. It must not be called together with Restart.
@@ -134,7 +149,7 @@ func (c *JavaCoordinator) launch() error {
 	for key, value := range c.options.Properties {
 		args = append(args, "-D"+key+"="+value)
 	}
-	args = append(args, "-cp", c.dir+":"+c.classpath, "io.seata.server.ServerApplication", "-h", JavaTCHost)
+	args = append(args, "-cp", c.dir+":"+c.classpath, "io.seata.server.ServerApplication", "-h", c.host())
 	log, err := os.Create(c.logName())
 	if err != nil {
 		return err

@@ -21,8 +21,8 @@ func NeedJava(t testing.TB) {
 }
 
 // MavenClasspath has Maven fetch the dependencies that a pom.xml names, unless it
-// has them, and returns the class path of them all.
-func MavenClasspath(pom []byte) (classpath string, err error) {
+// has them, and returns the class path of them all. Options are Maven's.
+func MavenClasspath(pom []byte, options ...string) (classpath string, err error) {
 	dir, err := os.MkdirTemp("", "qiao-maven-")
 	if err != nil {
 		return "", err
@@ -32,7 +32,7 @@ func MavenClasspath(pom []byte) (classpath string, err error) {
 	if err := os.WriteFile(file, pom, 0o600); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("mvn", "-q", "-B", "-f", file, "dependency:build-classpath", "-Dmdep.outputFile="+list)
+	cmd := exec.Command("mvn", append(options, "-q", "-B", "-f", file, "dependency:build-classpath", "-Dmdep.outputFile="+list)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", cmd, err, out)
 	}

@@ -162,14 +162,18 @@ func launchPostgreSQL(command []string, dir string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &url.URL{
-		Scheme: "postgres", User: url.UserPassword(testUser, testPassword),
-		Host: net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), RawQuery: "sslmode=disable",
-	}
+	server := postgreSQLAt(port)
 	if err := awaitPostgreSQL(p, server, dir); err != nil {
 		return nil, p.failed(err)
 	}
 	return server, nil
+}
+
+func postgreSQLAt(port int) *url.URL {
+	return &url.URL{
+		Scheme: "postgres", User: url.UserPassword(testUser, testPassword),
+		Host: net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), RawQuery: "sslmode=disable",
+	}
 }
 
 // awaitPostgreSQL returns when the server answers and is our own.

@@ -237,7 +237,7 @@ func awaitServer(p *process, dir string, port int) (*mysql.Config, error) {
 	for {
 		err := execute(ctx, root.FormatDSN(),
 			"CREATE USER IF NOT EXISTS '"+testUser+"'@'%' IDENTIFIED BY '"+testPassword+"'",
-			"GRANT ALL PRIVILEGES ON *.* TO '"+testUser+"'@'%'")
+			"GRANT ALL PRIVILEGES ON *.* TO '"+testUser+"'@'%' WITH GRANT OPTION")
 		if err == nil {
 			return cfg, checkOwn(ctx, cfg, dir)
 		}

@@ -1,8 +1,8 @@
 // Package xid is the identity of a global transaction, and the ways it travels
 // inside a process and between processes.
 //
-// Job: build and parse XIDs, carry one in a context, name the header and
-// attachment keys.
+// Job: build and parse XIDs, carry one and its branch type in a context, name the
+// header and attachment keys.
 // Owner: whoever begins or joins a global transaction.
 // It must not know: messages, connections, what a transaction does.
 package xid
@@ -24,6 +24,12 @@ const MaxLen = 64
 const (
 	Key           = "TX_XID"
 	KeyBranchType = "TX_BRANCH_TYPE"
+)
+
+// Branch types that a call carries under KeyBranchType.
+const (
+	TypeAT  = "AT"
+	TypeTCC = "TCC"
 )
 
 // ErrMalformed reports a string that is no XID of the form host:port:id.
@@ -73,16 +79,41 @@ func parseID(s string) int64 {
 
 type contextKey struct{}
 
+// carried is what a context holds: a branch type belongs to its transaction.
+type carried struct{ xid, branchType string }
+
 // NewContext returns a context that carries the global transaction x. An empty
 // x hides a transaction that ctx carries: work done with the result is outside
 // of it.
 func NewContext(ctx context.Context, x string) context.Context {
-	return context.WithValue(ctx, contextKey{}, x)
+	return context.WithValue(ctx, contextKey{}, carried{xid: x})
 }
 
 // FromContext returns the XID that ctx carries, or "" outside a global
 // transaction.
 func FromContext(ctx context.Context) string {
-	x, _ := ctx.Value(contextKey{}).(string)
-	return x
+	c, _ := ctx.Value(contextKey{}).(carried)
+	return c.xid
+}
+
+// WithBranchType returns a context for the same global transaction whose work
+// belongs to a branch of that type, named as Seata names it, as in Java's
+// RootContext: what a TCC try writes is taken back by its cancel, so AT must not
+// undo it as well. It returns ctx outside a transaction.
+func WithBranchType(ctx context.Context, branchType string) context.Context {
+	x := FromContext(ctx)
+	if x == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, contextKey{}, carried{x, branchType})
+}
+
+// BranchType returns the type that WithBranchType gave the work of ctx, or "AT",
+// which is Seata's default, or "" outside a global transaction.
+func BranchType(ctx context.Context) string {
+	c, _ := ctx.Value(contextKey{}).(carried)
+	if c.xid != "" && c.branchType == "" {
+		return TypeAT
+	}
+	return c.branchType
 }

@@ -2,20 +2,22 @@ package tcc
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/rm"
+	"github.com/qiao-tx/qiao/rm/action"
 )
 
 // ErrNoTransaction: Try was called with a context that carries no global
 // transaction, so nothing would ever confirm or cancel it.
-var ErrNoTransaction = errors.New("no global transaction in the context; call it inside tm.Run, with the context that Run gives")
+var ErrNoTransaction = action.ErrNoTransaction
+
+// Retry says how Confirm and Cancel are repeated; see action.Retry.
+type Retry = action.Retry
 
 // Action is a TCC participant with an argument of type T. T must survive
 // encoding/json. The fields of a struct become entries of the branch's action
@@ -25,8 +27,9 @@ type Action[T any] struct {
 	// cancel each other's tries. Required.
 	Name string
 	// Try reserves. Its context carries the global transaction, so that calls to
-	// other services join it, and the branch (see BranchFrom). An error leaves
-	// the branch registered: when the transaction rolls back, Cancel is called
+	// other services join it, and the branch (see BranchFrom). AT does not protect
+	// what it writes, here or in those services: Cancel gives it back. An error
+	// leaves the branch registered: when the transaction rolls back, Cancel is called
 	// for it as well, since a try may fail half done.
 	Try func(ctx context.Context, arg T) error
 	// Confirm makes the reservation final. It is called when the transaction
@@ -36,6 +39,11 @@ type Action[T any] struct {
 	// Cancel gives the reservation back, with the rules of Confirm. It may be
 	// called although Try has not run.
 	Cancel func(ctx context.Context, arg T) error
+	// TryTimeout ends the context of a Try; zero leaves it the transaction's
+	// time-out. Timeout ends that of one call of Confirm or Cancel; zero leaves it
+	// the client's OrderTimeout. Retry says how these two are repeated.
+	TryTimeout, Timeout time.Duration
+	Retry               Retry
 	// Fenced tells peers that serve the same action that its branches are
 	// recorded in the fence table. Package fence sets it.
 	Fenced bool
@@ -47,15 +55,21 @@ func (a Action[T]) validate() error {
 		return errors.New("register TCC action: it has no Name")
 	case a.Try == nil || a.Confirm == nil || a.Cancel == nil:
 		return fmt.Errorf("register TCC action %q: Try, Confirm and Cancel are all required", a.Name)
+	case a.TryTimeout < 0:
+		return fmt.Errorf("register TCC action %q: time-out of the try %v: must not be negative", a.Name, a.TryTimeout)
+	}
+	if err := a.policy().Validate(); err != nil {
+		return fmt.Errorf("register TCC action %q: %w", a.Name, err)
 	}
 	return nil
 }
+
+func (a Action[T]) policy() action.Policy { return action.Policy{Timeout: a.Timeout, Retry: a.Retry} }
 
 // Handle is a registered Action.
 type Handle[T any] struct {
 	action      Action[T]
 	coordinator rm.Coordinator
-	host        string
 }
 
 // Register makes the action known to the coordinator, which can then ask this
@@ -69,11 +83,7 @@ func Register[T any](ctx context.Context, c rm.Coordinator, a Action[T]) (*Handl
 	if err := c.RegisterResource(ctx, &resource[T]{a}); err != nil {
 		return nil, fmt.Errorf("register TCC action %q: %w", a.Name, err)
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown" // it is only shown to people
-	}
-	return &Handle[T]{action: a, coordinator: c, host: host}, nil
+	return &Handle[T]{action: a, coordinator: c}, nil
 }
 
 // Try registers a branch of the transaction that ctx carries and runs the
@@ -81,61 +91,55 @@ func Register[T any](ctx context.Context, c rm.Coordinator, a Action[T]) (*Handl
 // the error from the function given to tm.Run. Errors are ErrNoTransaction,
 // those of rm.Coordinator.RegisterBranch, and the action's own, wrapped.
 func (h *Handle[T]) Try(ctx context.Context, arg T) error {
-	branch, err := h.register(ctx, arg)
+	branch, err := action.Register(ctx, h.coordinator, protocol.TypeTCC, action.Environment{
+		Action: h.action.Name, Fenced: h.action.Fenced, Try: "try", Confirm: "confirm", Cancel: "cancel", Started: time.Now(),
+	}, arg)
 	if err != nil {
 		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, err)
 	}
-	if err := h.action.Try(withBranch(ctx, branch), arg); err != nil {
+	return h.try(branch, arg)
+}
+
+// TryIn runs the action's Try in a branch of the transaction that ctx carries,
+// which the caller in another process has registered under the action's name.
+// (Java Seata's consumers of TCC services do that up to version 1.8; from 2.0 on
+// the provider registers the branch, as Try does.) Errors are ErrNoTransaction and
+// the action's own, wrapped.
+func (h *Handle[T]) TryIn(ctx context.Context, branchID int64, arg T) error {
+	branch := rm.Branch{XID: xid.FromContext(ctx), ID: branchID, Type: protocol.TypeTCC, ResourceID: h.action.Name}
+	if branch.XID == "" {
+		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, ErrNoTransaction)
+	}
+	return h.try(action.PhaseOne(ctx, branch), arg)
+}
+
+// Name returns the action's name.
+func (h *Handle[T]) Name() string { return h.action.Name }
+
+// try runs the action's Try with the context of its phase one.
+func (h *Handle[T]) try(ctx context.Context, arg T) error {
+	if h.action.TryTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, h.action.TryTimeout)
+		defer cancel()
+	}
+	if err := h.action.Try(ctx, arg); err != nil {
 		return fmt.Errorf("try of TCC action %q: %w", h.action.Name, err)
 	}
 	return nil
 }
 
-func (h *Handle[T]) register(ctx context.Context, arg T) (rm.Branch, error) {
-	branch := rm.Branch{XID: xid.FromContext(ctx), Type: protocol.TypeTCC, ResourceID: h.action.Name}
-	if branch.XID == "" {
-		return branch, ErrNoTransaction
-	}
-	data, err := encode(environment{
-		action: h.action.Name, fenced: h.action.Fenced, host: h.host, started: time.Now(),
-	}, arg)
-	if err != nil {
-		return branch, err
-	}
-	branch.ApplicationData = data
-	branch.ID, err = h.coordinator.RegisterBranch(ctx, rm.Registration{
-		XID: branch.XID, Type: branch.Type, ResourceID: branch.ResourceID,
-		ApplicationData: data, RequestKey: rand.Text(),
-	})
-	return branch, err
-}
-
-type branchKey struct{}
-
-func withBranch(ctx context.Context, b rm.Branch) context.Context {
-	return context.WithValue(ctx, branchKey{}, b)
-}
-
 // BranchFrom returns the branch that an action's function was called for; ok is
 // false outside of one.
-func BranchFrom(ctx context.Context) (b rm.Branch, ok bool) {
-	b, ok = ctx.Value(branchKey{}).(rm.Branch)
-	return b, ok
-}
+func BranchFrom(ctx context.Context) (b rm.Branch, ok bool) { return action.BranchFrom(ctx) }
 
-type unretryable struct{ error }
-
-func (u unretryable) Unwrap() error { return u.error }
+// Share replaces the argument that Confirm and Cancel will get; see action.Share.
+func Share[T any](ctx context.Context, arg T) error { return action.Share(ctx, arg) }
 
 // Unretryable marks an error of Confirm or Cancel as one that no repetition can
 // mend. The coordinator then stops, keeps the transaction with the error's text,
 // and somebody has to look. It returns nil for nil.
-func Unretryable(err error) error {
-	if err == nil {
-		return nil
-	}
-	return unretryable{err}
-}
+func Unretryable(err error) error { return action.Unretryable(err) }
 
 // resource hands phase two to the action's functions.
 type resource[T any] struct{ action Action[T] }
@@ -144,34 +148,11 @@ func (r *resource[T]) ID() string                      { return r.action.Name }
 func (r *resource[T]) BranchType() protocol.BranchType { return protocol.TypeTCC }
 
 func (r *resource[T]) Commit(ctx context.Context, b rm.Branch) (protocol.BranchStatus, error) {
-	err := r.call(ctx, b, r.action.Confirm)
-	return statusOf(err, protocol.BranchPhaseTwoCommitted,
-		protocol.BranchPhaseTwoCommitFailedRetryable, protocol.BranchPhaseTwoCommitFailedUnretryable), err
+	err := action.Obey(ctx, r.action.policy(), b, r.action.Confirm)
+	return action.CommitStatus(err), err
 }
 
 func (r *resource[T]) Rollback(ctx context.Context, b rm.Branch) (protocol.BranchStatus, error) {
-	err := r.call(ctx, b, r.action.Cancel)
-	return statusOf(err, protocol.BranchPhaseTwoRollbacked,
-		protocol.BranchPhaseTwoRollbackFailedRetryable, protocol.BranchPhaseTwoRollbackFailedUnretryable), err
-}
-
-// call decodes the argument first. Data that does not decode counts as
-// retryable: the next version of the program may read it.
-func (r *resource[T]) call(ctx context.Context, b rm.Branch, fn func(context.Context, T) error) error {
-	arg, err := decode[T](b.ApplicationData)
-	if err != nil {
-		return err
-	}
-	return fn(withBranch(ctx, b), arg)
-}
-
-func statusOf(err error, done, retryable, stop protocol.BranchStatus) protocol.BranchStatus {
-	var u unretryable
-	switch {
-	case err == nil:
-		return done
-	case errors.As(err, &u):
-		return stop
-	}
-	return retryable
+	err := action.Obey(ctx, r.action.policy(), b, r.action.Cancel)
+	return action.RollbackStatus(err), err
 }

@@ -55,6 +55,9 @@ func TestTheArgumentReachesConfirmAndCancel(t *testing.T) {
 		return func(ctx context.Context, arg reservation) error {
 			called = append(called, name)
 			assert.Equal(t, want, arg)
+			if name == "try" { // what it writes and calls is undone by the cancel, not by AT
+				assert.Equal(t, xid.TypeTCC, xid.BranchType(ctx))
+			}
 			b, ok := tcc.BranchFrom(ctx)
 			assert.True(t, ok)
 			assert.Equal(t, reg.branch(len(reg.branches)-1), b)
@@ -225,4 +228,27 @@ func TestRegisterRefuses(t *testing.T) {
 	for _, name := range []string{"actionName", "qiao::argument"} {
 		assert.ErrorContains(t, h.Try(ctx, map[string]int{name: 1}), name)
 	}
+}
+
+func TestATryInABranchOfTheCallers(t *testing.T) {
+	reg := &registry{}
+	errNoStock := errors.New("no stock")
+	var in rm.Branch
+	h, err := tcc.Register(t.Context(), reg, tcc.Action[reservation]{
+		Name: "reserve",
+		Try: func(ctx context.Context, arg reservation) error {
+			in, _ = tcc.BranchFrom(ctx)
+			assert.Equal(t, reservation{"hat", 2}, arg)
+			assert.Equal(t, xid.TypeTCC, xid.BranchType(ctx))
+			return errNoStock
+		},
+		Confirm: func(context.Context, reservation) error { return nil },
+		Cancel:  func(context.Context, reservation) error { return nil },
+	})
+	require.NoError(t, err)
+	assert.Equal(t, "reserve", h.Name())
+	require.ErrorIs(t, h.TryIn(t.Context(), 7, reservation{}), tcc.ErrNoTransaction)
+	require.ErrorIs(t, h.TryIn(xid.NewContext(t.Context(), theXID), 7, reservation{"hat", 2}), errNoStock)
+	assert.Equal(t, rm.Branch{XID: theXID, ID: 7, Type: protocol.TypeTCC, ResourceID: "reserve"}, in)
+	assert.Empty(t, reg.branches, "the caller has registered it")
 }

@@ -114,6 +114,9 @@ func (x *Execution) close() Step {
 		x.Instance.EndParams = maps.Clone(x.vars)
 		x.step.Batch.Note = x.Instance
 	}
+	if b := &x.step.Batch; !b.Empty() && b.Insert == nil && b.Restart == nil && b.Note == nil && b.Finish == nil {
+		b.Guard = x.Instance
+	}
 	x.step.Ended = x.ended
 	if !x.program.Machine.Persist {
 		x.step.Batch = Batch{}

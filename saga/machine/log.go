@@ -94,6 +94,9 @@ type Batch struct {
 	Note *Instance
 	// Finish writes the instance's end.
 	Finish *Instance
+	// Guard is the instance of a Batch of rows alone, which is written only if the
+	// instance still has its time Updated: an engine that has lost it begins nothing.
+	Guard *Instance
 	// Begun rows are new. Again rows are used for another run. Done rows have ended.
 	Begun, Again, Done []*Row
 }

@@ -73,7 +73,7 @@ func (x *Execution) noteCompensation() {
 // undoNext undoes the next row; done is the compensation that has just ended.
 func (x *Execution) undoNext(done *Row) {
 	u := x.undo
-	if done != nil && (done.Failure != nil && done.Status != Succeeded || done.Status != Succeeded) {
+	if done != nil && done.Status != Succeeded {
 		x.end()
 		return
 	}

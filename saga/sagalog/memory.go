@@ -46,6 +46,11 @@ func (m *Memory) Write(_ context.Context, b *machine.Batch) error {
 			return fmt.Errorf("row %s of instance %s: %w", r.ID, r.InstanceID, ErrExists)
 		}
 	}
+	for _, i := range []*machine.Instance{b.Guard, b.Note} {
+		if i != nil && b.Restart == nil && !m.instances[i.ID].Instance.Updated.Equal(i.Updated) {
+			return fmt.Errorf("instance %s: %w", i.ID, ErrTaken)
+		}
+	}
 	for _, i := range []*machine.Instance{b.Restart, b.Note, b.Finish} {
 		if i != nil {
 			m.instances[i.ID].Instance = copyInstance(i)

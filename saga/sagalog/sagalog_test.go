@@ -162,8 +162,12 @@ func testRefusals(t *testing.T, s sagalog.Store) {
 	late.Status, late.Live, late.Ended = machine.Succeeded, false, began.Add(time.Hour)
 	assert.ErrorIs(t, s.Write(t.Context(), &machine.Batch{Finish: &late}), sagalog.ErrTaken)
 	assert.ErrorIs(t, s.Write(t.Context(), &machine.Batch{Restart: &late, Before: i.Updated}), sagalog.ErrTaken)
+	row := &machine.Row{ID: "late", InstanceID: "b", Name: "A", Type: "ServiceTask", Started: began, Input: []any{}, Status: machine.Running}
+	assert.ErrorIs(t, s.Write(t.Context(), &machine.Batch{Guard: &late, Begun: []*machine.Row{row}}), sagalog.ErrTaken)
+	assert.ErrorIs(t, s.Write(t.Context(), &machine.Batch{Note: &late}), sagalog.ErrTaken)
 	log, err := s.Load(t.Context(), "b")
 	require.NoError(t, err)
+	assert.Empty(t, log.Rows)
 	assert.Equal(t, machine.Running, log.Instance.Status)
 	taken.Live, taken.Status, taken.Ended = false, machine.Failed, began.Add(time.Hour)
 	require.NoError(t, s.Write(t.Context(), &machine.Batch{Finish: &taken}))
@@ -191,6 +195,11 @@ func testGroup(t *testing.T, s sagalog.Store) {
 			if assert.NoError(t, err) {
 				assert.Len(t, log.Rows, 1)
 			}
+			row.Status, row.Ended = machine.Succeeded, began.Add(time.Second)
+			assert.NoError(t, s.Write(t.Context(), &machine.Batch{Guard: i, Done: []*machine.Row{row}}))
+			lost := *i
+			lost.Updated = began.Add(time.Hour)
+			assert.ErrorIs(t, s.Write(t.Context(), &machine.Batch{Guard: &lost, Done: []*machine.Row{row}}), sagalog.ErrTaken)
 			i.Live, i.Status, i.Ended = false, machine.Succeeded, began.Add(time.Second)
 			assert.NoError(t, s.Write(t.Context(), &machine.Batch{Finish: i}))
 		})
@@ -279,6 +288,11 @@ func TestBadConfigurations(t *testing.T) {
 	for want, cfg := range map[string]sagalog.Config{
 		"DB is missing": {},
 		"TablePrefix":   {DB: open(t, "sqlite", ":memory:"), TablePrefix: "x; drop"},
+		"SetMaxOpenConns": {DB: func() *sql.DB {
+			db := open(t, "sqlite", ":memory:")
+			db.SetMaxOpenConns(1)
+			return db
+		}()},
 		"create the tables with": {DB: func() *sql.DB {
 			db, err := sql.Open("sqlite", ":memory:")
 			require.NoError(t, err)

@@ -44,6 +44,9 @@ func (c *Config) complete() error {
 	if c.DB == nil {
 		return errors.New("saga log: Config.DB is missing")
 	}
+	if c.DB.Stats().MaxOpenConnections == 1 {
+		return errors.New("saga log: Config.DB allows one connection; the store keeps one to write and needs another to read: SetMaxOpenConns(2) or more")
+	}
 	if c.Node == "" {
 		c.Node = "default"
 	}

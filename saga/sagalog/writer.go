@@ -33,7 +33,8 @@ type changeKind uint8
 
 // The changes, in the order in which a transaction makes them.
 const (
-	dropOwner changeKind = iota
+	guardInstance changeKind = iota
+	dropOwner
 	insertInstance
 	insertOwner
 	insertRow
@@ -127,6 +128,9 @@ func (s *SQL) changes(b *machine.Batch) ([]change, error) {
 	}
 	add := func(kind changeKind, unmatched error, args ...any) {
 		all = append(all, change{kind: kind, args: args, unmatched: unmatched})
+	}
+	if i := b.Guard; i != nil {
+		add(guardInstance, fmt.Errorf("instance %s: %w", i.ID, ErrTaken), i.ID, s.stamp(i.Updated))
 	}
 	if i := b.Insert; i != nil {
 		add(insertInstance, nil, i.ID, i.MachineID, i.Tenant, null(i.ParentID), s.stamp(i.Started), null(i.BusinessKey),
@@ -292,6 +296,12 @@ func (w *connection) apply(ctx context.Context, group []*entry) error {
 func (w *connection) applyKinds(ctx context.Context, byKind *[changeKinds][]change) error {
 	for kind := range changeKind(changeKinds) {
 		changes := byKind[kind]
+		if kind == guardInstance {
+			if err := w.guard(ctx, changes); err != nil {
+				return err
+			}
+			continue
+		}
 		if insert, ok := insertHeads[kind]; ok {
 			if err := w.insert(ctx, insert.head, insert.columns, changes); err != nil {
 				return err
@@ -307,8 +317,35 @@ func (w *connection) applyKinds(ctx context.Context, byKind *[changeKinds][]chan
 	return nil
 }
 
-// maxRows bounds the rows of one INSERT.
+// maxRows bounds the rows of one INSERT or SELECT.
 const maxRows = 32
+
+// guard finds out whether all instances are as they were, and keeps others from
+// taking them up until the transaction has ended.
+func (w *connection) guard(ctx context.Context, changes []change) error {
+	const one = "id = ? AND gmt_updated = ?"
+	for n := maxRows; len(changes) > 0; n /= 2 {
+		for ; len(changes) >= n; changes = changes[n:] {
+			args := make([]any, 0, 2*n)
+			for _, c := range changes[:n] {
+				args = append(args, c.args...)
+			}
+			where := strings.TrimSuffix(strings.Repeat(one+" OR ", n), " OR ")
+			statement, err := w.statement(ctx, "SELECT id FROM {p}state_machine_inst WHERE "+where+w.store.lock())
+			if err != nil {
+				return err
+			}
+			found, err := texts(statement.QueryContext(ctx, args...))
+			if err != nil {
+				return err
+			}
+			if len(found) < n {
+				return changes[0].unmatched // the group is written one by one then
+			}
+		}
+	}
+	return nil
+}
 
 // insert writes rows with as few statements as powers of two allow, so that few
 // different ones are prepared.

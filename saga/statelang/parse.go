@@ -189,6 +189,9 @@ func (p *parser) task(s *State, f *fields) {
 			s.Status = append(s.Status, StatusRule{Expression: m.key, Status: text})
 		}
 	}
+	if !s.Persist && (s.CompensateState != "" || s.ForUpdate) {
+		p.note(&p.warnings, child(f.node.path, "IsPersist"), f.node.get("IsPersist"), "false, but the state changes data: a saga that was interrupted does not know of it, and will not undo it")
+	}
 	for _, r := range f.objects("Retry") {
 		s.Retry = append(s.Retry, p.retry(r))
 	}

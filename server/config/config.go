@@ -31,8 +31,11 @@ type Config struct {
 	// DiskReserveMiB is the free space of the disk, in MiB, below which nothing
 	// new is begun; 0 is none.
 	DiskReserveMiB int
-	// StoreMode names the store; the embedded log, "raft", is the one there is.
+	// StoreMode names the store: "raft" is the embedded log, "db" a database that
+	// several servers can share.
 	StoreMode string
+	// DB says which database, for StoreMode "db".
+	DB DB
 
 	// LogFormat is "text" or "json", LogLevel "debug", "info", "warn" or "error".
 	LogFormat, LogLevel string
@@ -54,6 +57,18 @@ type Config struct {
 	// to a merged request as one BatchResult instead of a MergeResult.
 	BatchResponses bool
 
+	// RegistryType is where the server lists itself for clients: "file", which is
+	// nowhere, or "etcd3".
+	RegistryType string
+	// RegistryWait is how long a starting server may take to be listed before it
+	// gives up; 0 serves at once and goes on trying.
+	RegistryWait time.Duration
+	// RegistryLeaveWait is how long a stopping server goes on as before after it has
+	// left the list, so that clients have noticed.
+	RegistryLeaveWait time.Duration
+	// Etcd says where etcd is, for RegistryType "etcd3".
+	Etcd Etcd
+
 	// AnswerTimeout is how long a resource manager has for a phase-two order.
 	AnswerTimeout time.Duration
 	// RetryAfter is the wait after the first failed round of phase two; it
@@ -61,6 +76,9 @@ type Config struct {
 	RetryAfter, RetryMax time.Duration
 	// Retention is how long a finished transaction answers with its outcome.
 	Retention time.Duration
+	// ParallelBranches has the branches of different resources of a transaction
+	// commit, and roll back, at once; those of one resource keep their order.
+	ParallelBranches bool
 	// XANotFoundGrace is how long after its time-out an XA branch unknown to
 	// the database may still appear.
 	XANotFoundGrace time.Duration
@@ -71,6 +89,39 @@ type Config struct {
 	UndoDeletePeriod time.Duration
 }
 
+// Etcd is the registry of type etcd3.
+type Etcd struct {
+	// ServerAddr are the members, as http://host:port or https://host:port, with
+	// commas between.
+	ServerAddr string
+	// Cluster is the name of the cluster of coordinators to be listed in.
+	Cluster string
+	// Username and the content of PasswordFile are for an etcd with authentication.
+	Username, PasswordFile string
+	// CAFile holds the authorities that etcd's certificate may be of, in PEM; empty
+	// is the system's. CertFile and KeyFile are the server's own.
+	CAFile, CertFile, KeyFile string
+	// LeaseTTL is how long the server stays listed when it has died.
+	LeaseTTL time.Duration
+}
+
+// DB is a store in a database.
+type DB struct {
+	// Type is "mysql", "mariadb" or "postgresql".
+	Type string
+	// URL is a JDBC URL without user and password: jdbc:mysql://host:port/database.
+	URL string
+	// User and the content of PasswordFile are the database's.
+	User, PasswordFile string
+	// Connections bounds those for reading; one more writes.
+	Connections int
+	// CreateTables has missing tables created at the start.
+	CreateTables bool
+	// NodeLease is how long a server that is not heard of keeps its worker id and its
+	// share of the due work.
+	NodeLease time.Duration
+}
+
 // Default returns the configuration of a server that is told nothing.
 func Default() Config {
 	return Config{
@@ -78,6 +129,7 @@ func Default() Config {
 		Data:              "qiao-data",
 		DiskReserveMiB:    256,
 		StoreMode:         "raft",
+		DB:                DB{Type: "mysql", Connections: 8, CreateTables: true, NodeLease: 6 * time.Second},
 		LogFormat:         "text",
 		LogLevel:          "info",
 		MaxConnections:    10_000,
@@ -85,6 +137,9 @@ func Default() Config {
 		FirstBytesTimeout: 10 * time.Second,
 		ReadIdleTimeout:   15 * time.Second,
 		DrainTimeout:      30 * time.Second,
+		RegistryType:      "file",
+		RegistryLeaveWait: 3 * time.Second,
+		Etcd:              Etcd{Cluster: "default", LeaseTTL: 10 * time.Second},
 		AnswerTimeout:     15 * time.Second,
 		RetryAfter:        500 * time.Millisecond,
 		RetryMax:          30 * time.Second,
@@ -106,8 +161,7 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.validateListen())
 	bad(c.Data == "", "data: the directory of the store must be named")
 	bad(c.DiskReserveMiB < 0 || c.DiskReserveMiB > 1<<30, "disk-reserve-mib %d: want 0 to 2^30", c.DiskReserveMiB)
-	bad(!strings.EqualFold(c.StoreMode, "raft"),
-		"store.mode %q: the embedded log is the only store of this release; write raft or leave the key out", c.StoreMode)
+	errs = append(errs, c.validateStore())
 	bad(!oneOf(c.LogFormat, "text", "json"), "log.format %q: want text or json", c.LogFormat)
 	bad(!oneOf(c.LogLevel, "debug", "info", "warn", "error"), "log.level %q: want debug, info, warn or error", c.LogLevel)
 	bad(c.MaxConnections < 1, "max-connections %d: want at least 1", c.MaxConnections)
@@ -115,6 +169,7 @@ func (c *Config) Validate() error {
 	bad(c.ReadIdleTimeout != 0 && c.ReadIdleTimeout < time.Second,
 		"read-idle-timeout %v: want at least 1s, or 0 for never; clients send a heartbeat every 5 to 10 seconds", c.ReadIdleTimeout)
 	bad(c.UndoSaveDays < 1 || c.UndoSaveDays > 32767, "undo.save-days %d: want 1 to 32767", c.UndoSaveDays)
+	errs = append(errs, c.validateRegistry())
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -135,6 +190,51 @@ func (c *Config) Validate() error {
 		"answer-timeout %v: want at least %v; a number without a unit is milliseconds", c.AnswerTimeout, shortest)
 	bad(c.RetryMax < c.RetryAfter, "retry-max %v is below retry-after %v", c.RetryMax, c.RetryAfter)
 	return errors.Join(errs...)
+}
+
+// validateRegistry leaves the form of addresses to the registry itself.
+func (c *Config) validateRegistry() error {
+	if c.RegistryWait < 0 || c.RegistryLeaveWait < 0 {
+		return fmt.Errorf("registry.wait %v and registry.leave-wait %v: want 0 or more", c.RegistryWait, c.RegistryLeaveWait)
+	}
+	e := c.Etcd
+	switch {
+	case strings.EqualFold(c.RegistryType, "file"):
+		if e.ServerAddr != "" {
+			return errors.New("registry.etcd3.server-addr is set, but registry.type is file; write etcd3 to be listed there")
+		}
+		return nil
+	case !strings.EqualFold(c.RegistryType, "etcd3"):
+		return fmt.Errorf("registry.type %q: want file or etcd3; this release knows no other registry", c.RegistryType)
+	case e.ServerAddr == "":
+		return errors.New("registry.etcd3.server-addr is missing: it says where etcd is, as http://host:port")
+	case (e.Username == "") != (e.PasswordFile == ""):
+		return errors.New("registry.etcd3.username and registry.etcd3.password-file: give both or neither")
+	case (e.CertFile == "") != (e.KeyFile == ""):
+		return errors.New("registry.etcd3.cert-file and registry.etcd3.key-file: give both or neither")
+	}
+	return nil
+}
+
+// validateStore leaves the form of the URL to the store itself.
+func (c *Config) validateStore() error {
+	switch db := c.DB; {
+	case strings.EqualFold(c.StoreMode, "raft"):
+		if db.URL != "" {
+			return errors.New("store.db.url is set, but store.mode is raft; write db to keep transactions in the database")
+		}
+	case !strings.EqualFold(c.StoreMode, "db"):
+		return fmt.Errorf("store.mode %q: want raft, the embedded log, or db; this release knows no other store", c.StoreMode)
+	case !oneOf(strings.ToLower(db.Type), "mysql", "mariadb", "postgresql"):
+		return fmt.Errorf("store.db.type %q: want mysql, mariadb or postgresql", db.Type)
+	case db.URL == "":
+		return errors.New("store.db.url is missing: it says where the database is, as jdbc:mysql://host:port/database")
+	case db.Connections < 1 || db.Connections > 1000:
+		return fmt.Errorf("store.db.connections %d: want 1 to 1000", db.Connections)
+	case db.NodeLease < time.Second:
+		return fmt.Errorf("store.db.node-lease %v: want at least 1s", db.NodeLease)
+	}
+	return nil
 }
 
 func (c *Config) validateListen() error {

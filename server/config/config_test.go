@@ -41,6 +41,7 @@ func TestFileNamedByEnvironment(t *testing.T) {
 	require.Equal(t, 9, l.MaxRequests)
 }
 
+//tidy:long a table
 func TestSpellingsAndSeataNames(t *testing.T) {
 	for _, test := range []struct {
 		name, yaml string
@@ -84,6 +85,39 @@ seata:
 		{"seata with heartbeats", "seata:\n  transport:\n    heartbeat: true", func(t *testing.T, l *Loaded) {
 			require.Equal(t, 15*time.Second, l.ReadIdleTimeout)
 		}},
+		{"seata registry", `
+seata:
+  registry:
+    type: etcd3
+    etcd3:
+      cluster: shop
+      server-addr: http://etcd:2379
+  transport:
+    shutdown:
+      wait: 5
+`, func(t *testing.T, l *Loaded) {
+			require.Equal(t, "etcd3", l.RegistryType)
+			require.Equal(t, Etcd{ServerAddr: "http://etcd:2379", Cluster: "shop", LeaseTTL: 10 * time.Second}, l.Etcd)
+			require.Equal(t, 5*time.Second, l.RegistryLeaveWait)
+		}},
+		{"seata registry in one line", "registry.etcd3.serverAddr: http://etcd:2379\nregistry.type: ETCD3", func(t *testing.T, l *Loaded) {
+			require.Equal(t, "http://etcd:2379", l.Etcd.ServerAddr)
+		}},
+		{"seata on a database", `
+seata:
+  store:
+    mode: db
+    db:
+      db-type: postgresql
+      url: jdbc:postgresql://db/seata
+      user: tc
+      max-conn: 30
+`, func(t *testing.T, l *Loaded) {
+			require.Equal(t, "db", l.StoreMode)
+			require.Equal(t, DB{
+				Type: "postgresql", URL: "jdbc:postgresql://db/seata", User: "tc", Connections: 30, CreateTables: true, NodeLease: 6 * time.Second,
+			}, l.DB)
+		}},
 		{"seata configuration centre", "transport.rpcTcRequestTimeout: 5000", func(t *testing.T, l *Loaded) {
 			require.Equal(t, 5*time.Second, l.AnswerTimeout)
 		}},
@@ -108,7 +142,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown nested key", "log:\n  formt: json", nil, nil, []string{":2:", `"log.formt"`, `"log.format"`}},
 		{"near a Seata name", "server:\n  undo:\n    logSaveDay: 7", nil, nil, []string{`"server.undo.logSaveDays"`}},
 		{"unknown key near nothing", "colour: blue", nil, nil, []string{`no setting "colour"`, "--print-config"}},
-		{"key of Seata without meaning here", "store:\n  db:\n    url: jdbc", nil, nil, []string{":3:", `no setting "store.db.url"`}},
+		{"key of Seata without meaning here", "store:\n  db:\n    queryLimit: 100", nil, nil, []string{":3:", `no setting "store.db.queryLimit"`}},
 		{"twice under two names", "answer-timeout: 1s\ntransport.rpcTcRequestTimeout: 2000", nil, nil, []string{":2:", "line 1 sets it already"}},
 		{"no truth value", "transport.heartbeat: 5s", nil, nil, []string{"transport.heartbeat", "neither true nor false"}},
 		{"no number", "max-requests: many", nil, nil, []string{":1:", "max-requests", "no whole number"}},
@@ -128,12 +162,24 @@ func TestMistakes(t *testing.T) {
 		{"not loopback", "listen: 0.0.0.0:8091", nil, nil, []string{"neither TLS nor credentials", "insecure-listen"}},
 		{"wildcard", "listen: ':8091'", nil, nil, []string{"insecure-listen"}},
 		{"listen without port", "listen: localhost", nil, nil, []string{"want host:port"}},
-		{"store of another release", "store.mode: db", nil, nil, []string{"embedded log is the only store"}},
+		{"store of another release", "store.mode: redis", nil, nil, []string{`store.mode "redis"`, "want raft, the embedded log, or db"}},
+		{"database without an address", "store.mode: db", nil, nil, []string{"store.db.url is missing", "jdbc:mysql://host:port/database"}},
+		{"database that is not used", "store.db.url: jdbc:mysql://db/x", nil, nil, []string{"store.mode is raft", "write db"}},
+		{"database of another kind", "store.mode: db\nstore.db.url: jdbc:oracle:x\nstore.db.type: oracle", nil, nil, []string{`store.db.type "oracle"`, "want mysql, mariadb or postgresql"}},
+		{"short lease", "store.mode: db\nstore.db.url: jdbc:mysql://db/x\nstore.db.node-lease: 10ms", nil, nil, []string{"store.db.node-lease 10ms", "at least 1s"}},
 		{"disk reserve", "disk-reserve-mib: -1", nil, nil, []string{"disk-reserve-mib"}},
 		{"log level", "log.level: loud", nil, nil, []string{"want debug, info, warn or error"}},
 		{"zero period", "retention: 0s", nil, nil, []string{"retention", "at least 1ms"}},
 		{"idle below a heartbeat", "read-idle-timeout: 100ms", nil, nil, []string{"read-idle-timeout"}},
 		{"retry bounds", "retry-after: 2s\nretry-max: 1s", nil, nil, []string{"below retry-after"}},
+		{"registry of another release", "registry.type: nacos", nil, nil, []string{`registry.type "nacos"`, "want file or etcd3"}},
+		{"registry without an address", "registry.type: etcd3", nil, nil, []string{"registry.etcd3.server-addr is missing", "http://host:port"}},
+		{"registry that is not used", "registry.etcd3.server-addr: http://e:1", nil, nil, []string{"registry.type is file", "write etcd3"}},
+		{"user without a password", "registry.type: etcd3\nregistry.etcd3.server-addr: http://e:1\nregistry.etcd3.username: u", nil, nil, []string{"password-file", "both or neither"}},
+		{"certificate without a key", "registry.type: etcd3\nregistry.etcd3.server-addr: http://e:1\nregistry.etcd3.cert-file: u", nil, nil, []string{"key-file", "both or neither"}},
+		{"password in the file", "registry.etcd3.password: secret", nil, nil, []string{":1:", `no setting "registry.etcd3.password"`, `"registry.etcd3.password-file"`}},
+		{"negative wait", "registry.wait: -1s", nil, nil, []string{"registry.wait -1s", "0 or more"}},
+		{"shutdown wait with a unit", "transport.shutdown.wait: 3s", nil, nil, []string{"transport.shutdown.wait", "number of seconds"}},
 		{"undo days", "undo.save-days: 40000", nil, nil, []string{"1 to 32767"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

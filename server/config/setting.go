@@ -59,7 +59,14 @@ func Settings(c *Config) []Setting {
 		{"port-file", "file that receives the address actually listened on", text(&c.PortFile), nil},
 		{"data", "directory of the durable store", text(&c.Data), seata("store.file.dir")},
 		{"disk-reserve-mib", "free space of the disk in MiB below which no transaction is begun and no branch added; 0 is none", number(&c.DiskReserveMiB), nil},
-		{"store.mode", "the store; raft is the embedded log", text(&c.StoreMode), nil},
+		{"store.mode", "the store: raft, the embedded log, or db, a database that several servers can share", text(&c.StoreMode), nil},
+		{"store.db.type", "mysql, mariadb or postgresql", text(&c.DB.Type), seata("store.db.dbType")},
+		{"store.db.url", "JDBC URL of the database, without user and password: jdbc:mysql://host:port/database", text(&c.DB.URL), nil},
+		{"store.db.user", "user of the database", text(&c.DB.User), nil},
+		{"store.db.password-file", "file with that user's password", text(&c.DB.PasswordFile), nil},
+		{"store.db.connections", "connections to the database for reading at most; one more writes", number(&c.DB.Connections), seata("store.db.maxConn")},
+		{"store.db.create-tables", "create the tables that are missing (script/server/db)", yesNo(&c.DB.CreateTables), nil},
+		{"store.db.node-lease", "how long a server that is not heard of keeps its worker id and its share of the due work", period(&c.DB.NodeLease), nil},
 		{"log.format", "text or json", text(&c.LogFormat), nil},
 		{"log.level", "debug, info, warn or error", text(&c.LogLevel), nil},
 		{"max-connections", "open connections at most", number(&c.MaxConnections), nil},
@@ -69,11 +76,24 @@ func Settings(c *Config) []Setting {
 			[]seataKey{{"transport.heartbeat", heartbeatOf(&c.ReadIdleTimeout)}}},
 		{"drain-timeout", "how long a stopping server waits for what is under way", period(&c.DrainTimeout), nil},
 		{"batch-responses", "answer merged requests of clients from 1.5.0 and before 2.3.0 with a BatchResult", yesNo(&c.BatchResponses), seata("transport.enableTcServerBatchSendResponse")},
+		{"registry.type", "where this server lists itself for clients: file, which is nowhere, or etcd3", text(&c.RegistryType), nil},
+		{"registry.wait", "how long a start may take to be listed before it fails; 0 serves at once and goes on trying", period(&c.RegistryWait), nil},
+		{"registry.leave-wait", "how long a stopping server goes on as before when it has left the list, so that clients have noticed", period(&c.RegistryLeaveWait),
+			[]seataKey{{"transport.shutdown.wait", secondsOf(&c.RegistryLeaveWait)}}},
+		{"registry.etcd3.server-addr", "members of etcd, each http://host:port or https://host:port, with commas between", text(&c.Etcd.ServerAddr), nil},
+		{"registry.etcd3.cluster", "name of the cluster to be listed in", text(&c.Etcd.Cluster), nil},
+		{"registry.etcd3.username", "user of an etcd with authentication", text(&c.Etcd.Username), nil},
+		{"registry.etcd3.password-file", "file with that user's password", text(&c.Etcd.PasswordFile), nil},
+		{"registry.etcd3.ca-file", "authorities of etcd's certificate, in PEM; default the system's", text(&c.Etcd.CAFile), nil},
+		{"registry.etcd3.cert-file", "certificate to show to etcd, in PEM", text(&c.Etcd.CertFile), nil},
+		{"registry.etcd3.key-file", "that certificate's key", text(&c.Etcd.KeyFile), nil},
+		{"registry.etcd3.lease-ttl", "how long a server that has died stays listed; whole seconds", period(&c.Etcd.LeaseTTL), nil},
 		{"answer-timeout", "how long a resource manager has to answer a phase-two order", period(&c.AnswerTimeout), seata("transport.rpcTcRequestTimeout")},
 		{"retry-after", "wait after the first failed round of phase two; it doubles with each", period(&c.RetryAfter), nil},
 		{"retry-max", "longest wait between rounds of phase two", period(&c.RetryMax), nil},
 		{"retention", "how long a finished transaction answers with its outcome", period(&c.Retention), nil},
 		{"xa-not-found-grace", "how long after its time-out an XA branch unknown to the database may still appear", period(&c.XANotFoundGrace), seata("server.xaerNotaRetryTimeout")},
+		{"parallel-branches", "order the branches of different resources of a transaction at once, not one after the other", yesNo(&c.ParallelBranches), seata("server.enableParallelHandleBranch")},
 		{"undo.save-days", "age in days from which resource managers are told to delete undo logs", number(&c.UndoSaveDays), seata("server.undo.logSaveDays")},
 		{"undo.delete-period", "how often they are told", period(&c.UndoDeletePeriod), seata("server.undo.logDeletePeriod")},
 	}
@@ -143,6 +163,22 @@ func (v durationValue) Set(s string) error {
 }
 func (v durationValue) String() string { return v.p.String() }
 func (v durationValue) Type() string   { return "duration" }
+
+type secondsValue struct{ p *time.Duration }
+
+// secondsOf takes a number of seconds.
+func secondsOf(p *time.Duration) Value { return secondsValue{p} }
+
+func (v secondsValue) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return fmt.Errorf("%q is no number of seconds up to 65535", s)
+	}
+	*v.p = time.Duration(n) * time.Second
+	return nil
+}
+func (v secondsValue) String() string { return strconv.Itoa(int(v.p.Seconds())) }
+func (v secondsValue) Type() string   { return "int" }
 
 type heartbeatValue struct{ p *time.Duration }
 

@@ -31,8 +31,8 @@ type Config struct {
 	Store      storage.Store
 	Dispatcher Dispatcher
 	// Sole: nobody but this Coordinator changes what the store holds, so that a
-	// transaction stands as it was left here. With other nodes on the store it
-	// would answer with what they have changed since.
+	// transaction stands as it was left here. With other nodes on the store each
+	// answer that changes nothing is preceded by a Load.
 	Sole bool
 	// Address is host:port, the first part of the XIDs begun here.
 	Address string

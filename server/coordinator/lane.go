@@ -25,8 +25,8 @@ type laneShard struct {
 
 // lane is the queue of one transaction. It exists while the transaction has
 // events waiting or callers who wait for phase two; one run serves it at a time,
-// so within a node a transaction's decisions never race. After that it may rest:
-// with a Sole coordinator it remembers the state for the next event.
+// so within a node a transaction's decisions never race. After that it may rest,
+// and remember the state for the next event.
 type lane struct {
 	c       *Coordinator
 	shard   *laneShard
@@ -111,9 +111,10 @@ func (l *lane) take() bool {
 		return true
 	}
 	l.running = false
-	if !l.c.cfg.Sole || r.state != nil && (!r.state.Exists() || r.state.Finished()) {
+	if r.state != nil && (!r.state.Exists() || r.state.Finished()) {
 		r.state = nil
 	}
+	r.remembered = r.state != nil
 	s.rest(l)
 	return false
 }

@@ -88,7 +88,8 @@ func TestLanesThatRestAreBounded(t *testing.T) {
 	})
 }
 
-// What another node has changed is not answered from memory.
+// What another node has changed is not answered from memory, though a decision
+// needs no Load: the store refuses it if there was a change.
 func TestAnotherNodesChangesAreSeen(t *testing.T) {
 	withOthers(t, Config{}, func(t *testing.T, b *bench) {
 		other := b.node(Config{Address: "10.0.0.2:8091", WorkerID: 1})
@@ -97,6 +98,7 @@ func TestAnotherNodesChangesAreSeen(t *testing.T) {
 		committed := b.post(other, java, commitOf(xid), nil)
 		synctest.Wait()
 		require.Equal(t, protocol.StatusCommitted, committed.message().(*protocol.GlobalCommitResult).Status)
+		require.Zero(t, b.store.loaded()-1, "the other node's")
 		report := b.ask(java, &protocol.BranchReport{XID: xid, BranchID: 7})
 		require.Equal(t, protocol.ExceptionGlobalTransactionNotExist, report.message().(*protocol.BranchReportResult).Exception)
 	})

@@ -18,7 +18,11 @@ import (
 type run struct {
 	// state is the transaction's; nil when it is not known and has to be loaded.
 	state *storage.State
-	calls []call
+	// remembered: the state is what an earlier service of the lane left. A Batch
+	// from it is refused if another node was faster; to answer without one it has
+	// to be loaded.
+	remembered bool
+	calls      []call
 	// apart are calls of a Batch that met a conflict: one registration's is not
 	// the others' concern, so they are decided one by one.
 	apart   []call
@@ -82,6 +86,10 @@ func (l *lane) decide() bool {
 			return true
 		}
 		if r.folded.batch == nil {
+			if r.remembered && !l.c.cfg.Sole {
+				r.state = nil
+				continue
+			}
 			l.release()
 			return true
 		}
@@ -114,7 +122,7 @@ func (l *lane) outcome(err error) bool {
 	switch {
 	case err == nil:
 		stats.batches.Add(1)
-		r.state = r.folded.next
+		r.state, r.remembered = r.folded.next, false
 		l.release()
 	case errors.Is(err, storage.ErrMoved):
 		stats.moved.Add(1)
@@ -154,7 +162,7 @@ func (l *lane) load() error {
 		}
 	}
 	state.XID = l.xid
-	r.state = &state
+	r.state, r.remembered = &state, false
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 // The times of the simulated coordinators are short, so that a run sees many
 // time-outs and retries.
-var machine = txn.Machine{AnswerMillis: 4_000, RetryMillis: 200, RetryMaxMillis: 2_000}
+var machine = txn.Machine{AnswerMillis: 4_000, RetryMillis: 200, RetryMaxMillis: 2_000, NotFoundGraceMillis: notFoundGrace.Milliseconds()}
 
 const (
 	answerTimeout = 2 * time.Second
@@ -61,6 +61,7 @@ func (n *node) start() {
 	n.stillUntil = 0
 	machine := machine
 	machine.RetentionMillis = n.w.plan.Retention.Milliseconds()
+	machine.Parallel = n.w.plan.Parallel
 	n.w.logf("node %d starts life %d, clock off by %s", n.index, life, n.skew)
 	n.spawn(func() {
 		c, err := coordinator.New(context.Background(), coordinator.Config{

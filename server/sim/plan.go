@@ -8,7 +8,7 @@ import (
 // plan is what kind of world a seed makes. Each seed draws its own mix, so that
 // some worlds have one fault in plenty and others none.
 type plan struct {
-	Nodes, Databases, Actions int
+	Nodes, Databases, Actions, Compensables, XADatabases int
 	// Rows of each database; few rows make many lock conflicts.
 	Rows, Transactions int
 	// Faults last this long.
@@ -38,6 +38,8 @@ type plan struct {
 	MaxSkew time.Duration
 	// NearStore: the store is a storage.Submitter, as the default one is.
 	NearStore bool
+	// Parallel: branches of different resources are ordered at once.
+	Parallel bool
 }
 
 // shortRetention is longer than a client retries, and short enough to pass
@@ -73,5 +75,8 @@ func newPlan(rng *rand.Rand) plan {
 		Retention:        every(3*time.Minute, 3*time.Minute, shortRetention),
 		MaxSkew:          every(0, 0, 500*time.Millisecond, 5*time.Second),
 		NearStore:        rng.IntN(2) == 0,
+		Compensables:     rng.IntN(3),
+		Parallel:         rng.IntN(3) == 0,
+		XADatabases:      rng.IntN(3),
 	}
 }

@@ -175,7 +175,7 @@ func (w *world) checkEnd() {
 		}
 		sum += p.balance()
 	}
-	want = opening * int64(w.plan.Databases*w.plan.Rows+w.plan.Actions)
+	want = opening * int64((w.plan.Databases+w.plan.XADatabases)*w.plan.Rows+w.plan.Actions+w.plan.Compensables)
 	if sum != want {
 		w.violate("I1", "there were %d in all, now there are %d", want, sum)
 	}

@@ -185,6 +185,12 @@ func (t *truth) removed(r *record, batch *storage.Batch, b *storage.Branch) {
 		return
 	}
 	p := t.w.participant(b.ResourceID)
+	if c, ok := p.(*compensable); ok && r.decision == commit {
+		if !c.stands(b.ID) {
+			t.w.violate("I1", "%s: committed, and the call of branch %d of %s does not stand", batch.XID, b.ID, b.ResourceID)
+		}
+		return
+	}
 	if did := p.outcome(b.ID); did != r.decision {
 		t.w.violate("I2", "%s: branch %d of %s is forgotten, decided is %s, its participant did %s",
 			batch.XID, b.ID, b.ResourceID, r.decision, did)
@@ -229,21 +235,41 @@ func (t *truth) ask(xid string, d decision) {
 
 // ordered checks an order as it leaves a node.
 func (t *truth) ordered(order protocol.Message) {
-	var xid string
-	var d decision
-	switch m := order.(type) {
-	case *protocol.BranchCommit:
-		xid, d = m.XID, commit
-	case *protocol.BranchRollback:
-		xid, d = m.XID, rollback
-	}
+	o, d := orderOf(order)
+	xid := o.XID
 	r := t.records[xid]
 	if r == nil || !r.was[d] {
 		t.w.violate("I2", "%s: ordered to %s, which is not durable", xid, d)
 		return
 	}
+	t.inTurn(r, o.BranchID, d)
 	if age := t.w.now - r.movedAt; age > orderLife && t.w.plan.MaxSkew == 0 {
 		t.w.violate("orders", "%s: ordered to %s %s after anything was decided", xid, d, age)
+	}
+}
+
+// inTurn checks that an order comes after those for the branches before it: a
+// commit takes the synchronous branches as they were registered and then the
+// others, a rollback takes all in the reverse order. In parallel worlds that
+// holds for the branches of each resource.
+func (t *truth) inTurn(r *record, id int64, d decision) {
+	branches := r.state.Branches
+	place := slices.IndexFunc(branches, func(b storage.Branch) bool { return b.ID == id })
+	if place < 0 || r.state.Finished() {
+		return // a late copy
+	}
+	asynchronous := func(i int) bool { return d == commit && branches[i].Type == protocol.TypeAT }
+	for i := range branches {
+		if t.w.plan.Parallel && branches[i].ResourceID != branches[place].ResourceID && !asynchronous(place) {
+			continue
+		}
+		first := i > place
+		if d == commit {
+			first = !asynchronous(i) && (asynchronous(place) || i < place)
+		}
+		if first && branches[i].Status != protocol.BranchPhaseOneFailed {
+			t.w.violate("orders", "%s: branch %d is ordered to %s before branch %d", r.state.XID, id, d, branches[i].ID)
+		}
 	}
 }
 

@@ -66,6 +66,12 @@ func newWorld(seed uint64, o Options) *world {
 	for i := range w.plan.Actions {
 		w.services = append(w.services, newTCC(w, i))
 	}
+	for i := range w.plan.Compensables {
+		w.services = append(w.services, newCompensable(w, i))
+	}
+	for i := range w.plan.XADatabases {
+		w.services = append(w.services, newXADatabase(w, i))
+	}
 	w.saga = newSagaApp(w)
 	w.participants = append(slices.Clone(w.services), w.saga)
 	return w

@@ -49,14 +49,9 @@ var (
 		st.batch.Change = []storage.BranchChange{change}
 		st.changed = true
 	}}
-	dropIdle = action{name: "drop branches that need no order", run: func(st *step) {
-		for i := range st.s.Branches {
-			if b := &st.s.Branches[i]; nothingToDo(b) {
-				st.batch.Remove = append(st.batch.Remove, b.ID)
-			}
-		}
-	}}
-	unlock = action{name: "release all row locks", run: func(st *step) {
+	dropIdle  = action{name: "drop branches that need no order", run: func(st *step) { st.drop(nothingToDo) }}
+	dropFinal = action{name: "drop branches that need no order to commit", run: func(st *step) { st.drop(nothingToCommit) }}
+	unlock    = action{name: "release all row locks", run: func(st *step) {
 		for i := range st.s.Branches {
 			if st.s.Branches[i].Locked {
 				st.batch.UnlockAll = true
@@ -191,11 +186,20 @@ var (
 	}}
 )
 
+// drop forgets the branches that pick names.
+func (st *step) drop(pick func(*storage.Branch) bool) {
+	for i := range st.s.Branches {
+		if b := &st.s.Branches[i]; pick(b) {
+			st.batch.Remove = append(st.batch.Remove, b.ID)
+		}
+	}
+}
+
 // order sends the next orders of the state that the batch leads to.
 func (st *step) order(rollback bool) {
-	orders := commitOrders
+	orders := st.commitOrders
 	if rollback {
-		orders = rollbackOrders
+		orders = st.rollbackOrders
 	}
 	st.emit(Send{Rollback: rollback, Orders: orders(st.after())})
 }

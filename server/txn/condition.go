@@ -18,14 +18,17 @@ var (
 		return st.now >= st.s.Global.Deadline()
 	}}
 	idle = &condition{"no branch needs an order", func(st *step) bool {
-		return noOrders(st.s)
+		return noOrders(st.s, nothingToDo)
+	}}
+	idleToCommit = &condition{"no branch needs an order to commit", func(st *step) bool {
+		return noOrders(st.s, nothingToCommit)
 	}}
 	timeUpAndIdle = &condition{"time is up and no branch needs an order", func(st *step) bool {
 		return timeUp.holds(st) && idle.holds(st)
 	}}
 	asynchronous = &condition{"all branches commit asynchronously", func(st *step) bool {
 		for i := range st.s.Branches {
-			if b := &st.s.Branches[i]; !isAsynchronous(b) && !nothingToDo(b) {
+			if b := &st.s.Branches[i]; !isAsynchronous(b) && !nothingToCommit(b) {
 				return false
 			}
 		}
@@ -107,12 +110,12 @@ func reported(name string, statuses ...protocol.GlobalStatus) *condition {
 }
 
 // noOrders tells whether phase two of the transaction would be empty.
-func noOrders(s *storage.State) bool {
+func noOrders(s *storage.State, nothing func(*storage.Branch) bool) bool {
 	if isSaga(s) {
 		return false
 	}
 	for i := range s.Branches {
-		if !nothingToDo(&s.Branches[i]) {
+		if !nothing(&s.Branches[i]) {
 			return false
 		}
 	}

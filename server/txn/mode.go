@@ -14,6 +14,9 @@ type mode struct {
 	// asynchronous: once commit is decided the branch cannot fail for a reason
 	// of business, so the caller need not wait for it.
 	asynchronous bool
+	// final: phase one did all that a commit needs, so no order follows
+	// (org.apache.seata.server.transaction.saga.SagaAnnotationCore).
+	final bool
 	// anyApplication: every process with the resource can finish the branch.
 	anyApplication bool
 }
@@ -23,7 +26,7 @@ var modes = [...]mode{
 	protocol.TypeTCC:            {},
 	protocol.TypeSaga:           {},
 	protocol.TypeXA:             {},
-	protocol.TypeSagaAnnotation: {},
+	protocol.TypeSagaAnnotation: {final: true},
 }
 
 // modeOf returns the zero mode for a type that Seata does not have.
@@ -63,35 +66,63 @@ func nothingToDo(b *storage.Branch) bool {
 		b.Status == protocol.BranchPhaseOneRDONLY && b.Type == protocol.TypeXA
 }
 
+// nothingToCommit tells whether a branch needs no order when its transaction
+// commits.
+func nothingToCommit(b *storage.Branch) bool {
+	m, _ := modeOf(b.Type)
+	return m.final || nothingToDo(b)
+}
+
 // commitOrders are the orders to send next for a committed transaction: the
-// synchronous branches one at a time in the order of their registration, and
-// after them all the asynchronous ones at once.
-func commitOrders(s *storage.State) []Order {
+// synchronous branches one at a time in the order of their registration, or with
+// Parallel the first of each resource, and after them all the asynchronous ones
+// at once.
+func (m *Machine) commitOrders(s *storage.State) []Order {
 	if isSaga(s) {
 		return []Order{sagaOrder(s)}
 	}
+	var orders []Order
 	for i := range s.Branches {
-		if b := &s.Branches[i]; !isAsynchronous(b) {
-			return []Order{order(s, b)}
+		if b := &s.Branches[i]; !isAsynchronous(b) && m.mayJoin(orders, b) {
+			orders = append(orders, order(s, b))
 		}
 	}
-	orders := make([]Order, len(s.Branches))
+	if len(orders) > 0 {
+		return orders
+	}
+	orders = make([]Order, len(s.Branches))
 	for i := range s.Branches {
 		orders[i] = order(s, &s.Branches[i])
 	}
 	return orders
 }
 
-// rollbackOrders is the order to send next for a transaction that rolls back:
-// the branch registered last.
-func rollbackOrders(s *storage.State) []Order {
+// rollbackOrders are the orders to send next for a transaction that rolls back:
+// the branch registered last, or with Parallel the last of each resource.
+func (m *Machine) rollbackOrders(s *storage.State) []Order {
 	if isSaga(s) {
 		return []Order{sagaOrder(s)}
 	}
-	if n := len(s.Branches); n > 0 {
-		return []Order{order(s, &s.Branches[n-1])}
+	var orders []Order
+	for i := len(s.Branches) - 1; i >= 0; i-- {
+		if b := &s.Branches[i]; m.mayJoin(orders, b) {
+			orders = append(orders, order(s, b))
+		}
 	}
-	return nil
+	return orders
+}
+
+// mayJoin tells whether a branch may be ordered at once with those before it.
+func (m *Machine) mayJoin(orders []Order, b *storage.Branch) bool {
+	if len(orders) > 0 && !m.Parallel {
+		return false
+	}
+	for i := range orders {
+		if orders[i].ResourceID == b.ResourceID {
+			return false
+		}
+	}
+	return true
 }
 
 func order(s *storage.State, b *storage.Branch) Order {

@@ -26,6 +26,10 @@ type Machine struct {
 	// database does not know may still appear (60 000, or the transaction's own
 	// time-out when that is longer), as in Java's DefaultCore.
 	NotFoundGraceMillis int64
+	// Parallel lets the branches of different resources commit, and roll back, at
+	// once; those of one resource stay in their order
+	// (server.enableParallelHandleBranch).
+	Parallel bool
 }
 
 // WithDefaults fills the zero fields.

@@ -35,12 +35,17 @@ type transcript struct {
 	out     strings.Builder
 }
 
-// run carries out one command. "new" forgets the transaction; "status" writes
-// a status that this machine does not; all others are events.
+// run carries out one command. "new" forgets the transaction; "parallel" has
+// branches of different resources ordered at once; "status" writes a status that
+// this machine does not; all others are events.
 func (x *transcript) run() string {
 	x.out.Reset()
 	if x.d.Cmd == "new" {
 		x.state = storage.State{}
+		return ""
+	}
+	if x.d.Cmd == "parallel" {
+		x.machine.Parallel = true
 		return ""
 	}
 	if x.state.XID == "" {
@@ -105,7 +110,7 @@ func (x *transcript) register() Register {
 		ID: int64(x.number("branch", 0)), ResourceID: x.text("resource", "db"), ClientID: "app:10.0.0.9:5000",
 		LockKey: x.text("locks", ""), RequestKey: x.text("key", ""), ApplicationData: x.text("data", ""), Type: 99,
 	}
-	for _, known := range []protocol.BranchType{protocol.TypeAT, protocol.TypeTCC, protocol.TypeSaga, protocol.TypeXA} {
+	for _, known := range []protocol.BranchType{protocol.TypeAT, protocol.TypeTCC, protocol.TypeSaga, protocol.TypeXA, protocol.TypeSagaAnnotation} {
 		if known.String() == typ {
 			e.Type = known
 		}

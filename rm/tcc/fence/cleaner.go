@@ -2,6 +2,7 @@ package fence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -63,12 +64,80 @@ func (f *Fence) ended(ctx context.Context, before string) (keys []any, err error
 	return keys, rows.Err()
 }
 
+// CleanCalls deletes the records of calls with a compensation (GuardCall) that
+// stand because their transactions committed, and returns how many. Nothing
+// tells a call that its transaction has committed, so ended is asked, for each
+// transaction whose records have not changed for keep: tm.Manager.Ended. A record
+// must never go while its call may still have to be compensated.
+func (f *Fence) CleanCalls(ctx context.Context, keep time.Duration, ended func(ctx context.Context, xid string) (bool, error)) (deleted int64, err error) {
+	names := f.callNames()
+	before := time.Now().Add(-keep).UTC().Format(timeFormat)
+	for last := ""; len(names) > 0; {
+		xids, err := f.standing(ctx, before, last, names)
+		if err != nil {
+			return deleted, fmt.Errorf("clean fence table %s of calls: %w", f.table, err)
+		}
+		for _, x := range xids {
+			n, err := f.cleanCallsOf(ctx, x, before, names, ended)
+			deleted += n
+			if err != nil {
+				return deleted, fmt.Errorf("clean fence table %s of calls of %s: %w", f.table, x, err)
+			}
+			last = x
+		}
+		if len(xids) < cleanBatch {
+			break
+		}
+	}
+	return deleted, nil
+}
+
+// ofCalls is the condition that a record is of a call that stands.
+func ofCalls(names []any) string {
+	return "status = ? AND gmt_modified < @ AND action_name IN (" + strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ") + ")"
+}
+
+// standing returns some transactions with calls that stand, in order, after last.
+func (f *Fence) standing(ctx context.Context, before, last string, names []any) (xids []string, err error) {
+	args := append([]any{last, tried, before}, names...)
+	rows, err := f.db.QueryContext(outside(ctx),
+		f.sql("SELECT DISTINCT xid FROM "+f.table+" WHERE xid > ? AND "+ofCalls(names)+" ORDER BY xid LIMIT ?"), append(args, cleanBatch)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var x string
+		if err := rows.Scan(&x); err != nil {
+			return nil, err
+		}
+		xids = append(xids, x)
+	}
+	return xids, rows.Err()
+}
+
+func (f *Fence) cleanCallsOf(ctx context.Context, x, before string, names []any, ended func(context.Context, string) (bool, error)) (int64, error) {
+	over, err := ended(ctx, x)
+	if err != nil || !over {
+		return 0, err
+	}
+	result, err := f.db.ExecContext(outside(ctx), f.sql("DELETE FROM "+f.table+" WHERE xid = ? AND "+ofCalls(names)),
+		append([]any{x, tried, before}, names...)...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 // CleanerConfig says when a Cleaner cleans.
 type CleanerConfig struct {
 	// Every is the time between two cleanings. Zero means an hour.
 	Every time.Duration
 	// Keep is passed to Fence.Clean. Zero means two days.
 	Keep time.Duration
+	// Ended, when not nil, has records of calls with a compensation cleaned, too;
+	// give it tm.Manager.Ended. Without it they stay for ever. See Fence.CleanCalls.
+	Ended func(ctx context.Context, xid string) (bool, error)
 	// Logger hears of failures. Nil means slog.Default.
 	Logger *slog.Logger
 }
@@ -101,7 +170,12 @@ func clean(ctx context.Context, f *Fence, cfg CleanerConfig) {
 	ticker := time.NewTicker(cfg.Every)
 	defer ticker.Stop()
 	for {
-		if _, err := f.Clean(ctx, cfg.Keep); err != nil && ctx.Err() == nil {
+		_, err := f.Clean(ctx, cfg.Keep)
+		if cfg.Ended != nil {
+			_, failed := f.CleanCalls(ctx, cfg.Keep, cfg.Ended)
+			err = errors.Join(err, failed)
+		}
+		if err != nil && ctx.Err() == nil {
 			cfg.Logger.Warn("fence records not cleaned; trying again later", "error", err)
 		}
 		select {

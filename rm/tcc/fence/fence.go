@@ -1,12 +1,14 @@
 package fence
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol/xid"
@@ -59,6 +61,26 @@ type Fence struct {
 	table string
 	// postgres: placeholders have numbers, and times are cast.
 	postgres bool
+
+	mu sync.Mutex
+	// calls are the names of the calls with a compensation that it guards.
+	calls []string
+}
+
+// guardsCall notes the name of a call with a compensation.
+func (f *Fence) guardsCall(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, name)
+}
+
+func (f *Fence) callNames() (names []any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range f.calls {
+		names = append(names, name)
+	}
+	return names
 }
 
 var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
@@ -202,7 +224,7 @@ func (f *Fence) cancel(ctx context.Context, b rm.Branch, fn func(tx *sql.Tx) err
 }
 
 // end moves a tried branch to status s and runs fn, in one local transaction.
-// found is false, and fn not run, when the branch is not tried.
+// found is false, fn not run and nothing committed when the branch is not tried.
 func (f *Fence) end(ctx context.Context, b rm.Branch, s status, fn func(tx *sql.Tx) error) (found bool, err error) {
 	err = f.inTx(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx,
@@ -211,15 +233,20 @@ func (f *Fence) end(ctx context.Context, b rm.Branch, s status, fn func(tx *sql.
 		if err != nil {
 			return fmt.Errorf("update of the fence record: %w", err)
 		}
-		n, err := result.RowsAffected()
-		if err != nil || n == 0 {
-			return err
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return cmp.Or(err, errAsItWas)
 		}
 		found = true
 		return fn(tx)
 	})
+	if !found && errors.Is(err, errAsItWas) {
+		err = nil
+	}
 	return found, err
 }
+
+// errAsItWas ends a local transaction that has changed nothing.
+var errAsItWas = errors.New("nothing to change")
 
 func (f *Fence) insert(ctx context.Context, tx *sql.Tx, b rm.Branch, s status) error {
 	at := now()

@@ -33,14 +33,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // onEachDatabase runs test on a fresh SQLite file and a fresh database of each
 // server, with the fence table of script/ and a table "account" of one row.
 func onEachDatabase(t *testing.T, test func(t *testing.T, db *sql.DB)) {
+	onEachDatabaseAt(t, func(t *testing.T, db *sql.DB, _ string) { test(t, db) })
+}
+
+// onEachDatabaseAt also says where the database is.
+func onEachDatabaseAt(t *testing.T, test func(t *testing.T, db *sql.DB, dsn string)) {
+	on := func(t *testing.T, driver, dsn string) {
+		onDatabase(t, driver, dsn, func(t *testing.T, db *sql.DB) { test(t, db, dsn) })
+	}
 	t.Run("SQLite", func(t *testing.T) {
-		onDatabase(t, "sqlite", "file:"+filepath.Join(t.TempDir(), "f.db")+
-			"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)", test)
+		on(t, "sqlite", "file:"+filepath.Join(t.TempDir(), "f.db")+
+			"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
 	})
 	for _, server := range testenv.MySQLServers() {
-		t.Run(server.Name, func(t *testing.T) { onDatabase(t, "mysql", server.Database(t), test) })
+		t.Run(server.Name, func(t *testing.T) { on(t, "mysql", server.Database(t)) })
 	}
-	t.Run("PostgreSQL", func(t *testing.T) { onDatabase(t, "pgx", testenv.PostgreSQL(t), test) })
+	t.Run("PostgreSQL", func(t *testing.T) { on(t, "pgx", testenv.PostgreSQL(t)) })
 }
 
 // What the fence writes does not depend on how PostgreSQL's driver executes, or
@@ -78,33 +86,27 @@ func onDatabase(t *testing.T, driver, dsn string, test func(t *testing.T, db *sq
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, db.Close()) }()
-	script := map[string]string{"pgx": "postgresql"}[driver]
-	if script == "" {
-		script = driver
+	for range 2 { // what is there stays
+		require.NoError(t, fence.CreateTable(t.Context(), db, driver))
 	}
-	ddl, err := os.ReadFile(filepath.Join("..", "..", "..", "script", "client", "tcc", "db", script+".sql"))
-	require.NoError(t, err)
-	statements := append(strings.Split(withoutComments(string(ddl)), ";"),
-		"CREATE TABLE account (id INT PRIMARY KEY, frozen INT NOT NULL)", "INSERT INTO account VALUES (1, 0)")
-	for _, statement := range statements {
-		if strings.TrimSpace(statement) != "" {
-			_, err = db.Exec(statement)
-			require.NoError(t, err, statement)
-		}
+	for _, statement := range []string{"CREATE TABLE account (id INT PRIMARY KEY, frozen INT NOT NULL)", "INSERT INTO account VALUES (1, 0)"} {
+		_, err = db.Exec(statement)
+		require.NoError(t, err, statement)
 	}
 	test(t, db)
 	assert.Zero(t, db.Stats().InUse, "every connection is back in the pool")
 }
 
-func withoutComments(ddl string) string {
-	lines := strings.Split(ddl, "\n")
-	kept := lines[:0]
-	for _, line := range lines {
-		if !strings.HasPrefix(line, "--") {
-			kept = append(kept, line)
-		}
+// The scripts for migration tools are what CreateTable runs.
+func TestScriptsAreTheSame(t *testing.T) {
+	for driver, script := range map[string]string{"mysql": "mysql", "pgx": "postgresql", "sqlite": "sqlite"} {
+		want, err := os.ReadFile(filepath.Join("..", "..", "..", "script", "client", "tcc", "db", script+".sql"))
+		require.NoError(t, err)
+		got, err := fence.DDL(driver)
+		require.NoError(t, err)
+		assert.Equal(t, string(want), got)
 	}
-	return strings.Join(kept, "\n")
+	assert.ErrorContains(t, fence.CreateTable(t.Context(), nil, "oracle"), "oracle")
 }
 
 func newFence(t *testing.T, db *sql.DB) *fence.Fence {
@@ -302,11 +304,12 @@ func TestGuardedAction(t *testing.T) {
 	})
 }
 
-// registry is a Coordinator that gives every branch the id 1.
+// registry is a Coordinator that gives every branch the same id, 1 if none is set.
 type registry struct {
 	rm.Coordinator
 	resource   rm.Resource
 	registered rm.Registration
+	id         int64
 }
 
 func (r *registry) RegisterResource(_ context.Context, res rm.Resource) error {
@@ -316,7 +319,7 @@ func (r *registry) RegisterResource(_ context.Context, res rm.Resource) error {
 
 func (r *registry) RegisterBranch(_ context.Context, reg rm.Registration) (int64, error) {
 	r.registered = reg
-	return 1, nil
+	return max(r.id, 1), nil
 }
 
 func TestGuardLeavesMissingFunctionsMissing(t *testing.T) {

@@ -28,12 +28,21 @@ import org.apache.seata.core.model.BranchType;
 import org.apache.seata.core.model.GlobalStatus;
 import org.apache.seata.core.model.TransactionManager;
 import org.apache.seata.integration.tx.api.fence.DefaultCommonFenceHandler;
+import org.apache.seata.integration.tx.api.interceptor.DefaultInvocationWrapper;
+import org.apache.seata.integration.tx.api.interceptor.handler.ProxyInvocationHandler;
 import org.apache.seata.rm.DefaultResourceManager;
 import org.apache.seata.rm.RMClient;
 import org.apache.seata.rm.datasource.DataSourceProxy;
+import org.apache.seata.rm.datasource.xa.DataSourceProxyXA;
 import org.apache.seata.rm.fence.SpringFenceHandler;
 import org.apache.seata.rm.tcc.TCCResource;
 import org.apache.seata.rm.tcc.api.BusinessActionContext;
+import org.apache.seata.rm.tcc.api.BusinessActionContextParameter;
+import org.apache.seata.rm.tcc.api.BusinessActionContextUtil;
+import org.apache.seata.rm.tcc.api.TwoPhaseBusinessAction;
+import org.apache.seata.rm.tcc.interceptor.parser.TccActionInterceptorParser;
+import org.apache.seata.saga.rm.api.CompensationBusinessAction;
+import org.apache.seata.saga.rm.interceptor.parser.SagaAnnotationActionInterceptorParser;
 import org.apache.seata.tm.TMClient;
 import org.apache.seata.tm.TransactionManagerHolder;
 import org.apache.seata.tm.api.TransactionalExecutor;
@@ -110,7 +119,12 @@ public final class Peer {
                 a.put("status", tm.globalReport(xid, GlobalStatus.valueOf(c.getString("status"))).name());
                 break;
             case "datasource":
-                proxies.put(c.getString("name"), new DataSourceProxy(database(c.getString("url"))));
+                proxies.put(c.getString("name"), c.getBooleanValue("xa")
+                        ? new DataSourceProxyXA(database(c.getString("url")))
+                        : new DataSourceProxy(database(c.getString("url"))));
+                break;
+            case "finish":
+                a.put("status", finish(c, xid));
                 break;
             case "sql":
                 sql(c, xid);
@@ -126,6 +140,12 @@ public final class Peer {
                 break;
             case "try":
                 a.put("branch", tryAction(c, xid));
+                break;
+            case "annotated":
+                annotated();
+                break;
+            case "annotated-call":
+                callAnnotated(c, xid);
                 break;
             case "events":
                 a.put("events", new ArrayList<>(events));
@@ -182,6 +202,17 @@ public final class Peer {
         String resource = ((DataSourceProxy) proxies.get(c.getString("datasource"))).getResourceId();
         return DefaultResourceManager.get()
                 .branchRollback(BranchType.AT, xid, c.getLongValue("branch"), resource, null)
+                .name();
+    }
+
+    /** Has the resource manager end one XA branch of any process, as a coordinator would. */
+    private String finish(JSONObject c, String xid) throws Exception {
+        String resource = ((DataSourceProxyXA) proxies.get(c.getString("datasource"))).getResourceId();
+        long branch = c.getLongValue("branch");
+        DefaultResourceManager rm = DefaultResourceManager.get();
+        return (c.getBooleanValue("commit")
+                        ? rm.branchCommit(BranchType.XA, xid, branch, resource, null)
+                        : rm.branchRollback(BranchType.XA, xid, branch, resource, null))
                 .name();
     }
 
@@ -264,6 +295,62 @@ public final class Peer {
             }
         }
         return branch;
+    }
+
+    /** A participant with Seata's own annotations: a TCC action, and a call with its compensation. */
+    public final class Annotated {
+        @TwoPhaseBusinessAction(name = "reserve", commitMethod = "take", rollbackMethod = "giveBack")
+        public boolean reserve(
+                BusinessActionContext context,
+                @BusinessActionContextParameter(paramName = "item") String item,
+                @BusinessActionContextParameter(paramName = "count") long count) {
+            BusinessActionContextUtil.addContext("place", Collections.singletonMap("shelf", 7));
+            events.add("reserve " + count + " " + item);
+            return true;
+        }
+
+        public boolean take(BusinessActionContext context) {
+            return phaseTwo("take", context);
+        }
+
+        public boolean giveBack(BusinessActionContext context) {
+            return phaseTwo("give back", context);
+        }
+
+        @CompensationBusinessAction(name = "book", compensationMethod = "unbook")
+        public boolean book(
+                BusinessActionContext context,
+                @BusinessActionContextParameter(paramName = "item") String item,
+                @BusinessActionContextParameter(paramName = "count") long count) {
+            events.add("book " + count + " " + item);
+            return true;
+        }
+
+        public boolean unbook(BusinessActionContext context) {
+            return phaseTwo("unbook", context);
+        }
+
+        private boolean phaseTwo(String what, BusinessActionContext c) {
+            events.add(what + " " + c.getActionContext("count", Long.class) + " " + c.getActionContext("item", String.class));
+            return true;
+        }
+    }
+
+    private final Annotated annotated = new Annotated();
+    private final Map<String, ProxyInvocationHandler> proxiesOf = new HashMap<>();
+
+    /** Has Seata's own parsers register what the annotations say. */
+    private void annotated() throws Exception {
+        proxiesOf.put("reserve", new TccActionInterceptorParser().parserInterfaceToProxy(annotated, "annotated"));
+        proxiesOf.put("book", new SagaAnnotationActionInterceptorParser().parserInterfaceToProxy(annotated, "annotated"));
+    }
+
+    private void callAnnotated(JSONObject c, String xid) throws Throwable {
+        RootContext.bind(xid);
+        String name = c.getString("name");
+        Method method = Annotated.class.getMethod(name, BusinessActionContext.class, String.class, long.class);
+        Object[] arguments = {null, c.getString("item"), c.getLongValue("count")};
+        proxiesOf.get(name).invoke(new DefaultInvocationWrapper(null, annotated, method, arguments));
     }
 
     /** Runs commands inside a transaction of Seata's own template; "fail" among them throws. */

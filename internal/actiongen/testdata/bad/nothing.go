@@ -1,0 +1,3 @@
+package bad
+
+type Plain interface{ A() }

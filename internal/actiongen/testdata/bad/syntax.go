@@ -1,0 +1,5 @@
+package bad
+
+type Bad interface {
+	A(ctx context.Context error
+}

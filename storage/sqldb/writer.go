@@ -1,0 +1,214 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/qiao-tx/qiao/storage"
+)
+
+const (
+	// maxGroup bounds the Batches of one SQL transaction, and maxGroupRows the rows
+	// that they lock; one Batch alone may lock more.
+	maxGroup     = 256
+	maxGroupRows = 4000
+	// maxAttempts is how often a group is tried that others are in the way of.
+	maxAttempts = 20
+)
+
+// request is one caller's Batch.
+type request struct {
+	batch *storage.Batch
+	done  chan error
+}
+
+// queue holds requests until the writer is free, and then as many as may become
+// one SQL transaction.
+type queue struct {
+	mu      sync.Mutex
+	filled  sync.Cond
+	waiting []request
+	closed  bool
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.filled.L = &q.mu
+	return q
+}
+
+// put adds r; false means that the queue is closed.
+func (q *queue) put(r request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.waiting = append(q.waiting, r)
+	q.filled.Signal()
+	return true
+}
+
+// take waits for requests; none means that the queue is closed and empty.
+func (q *queue) take() []request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) == 0 && !q.closed {
+		q.filled.Wait()
+	}
+	n, size := 0, 0
+	for n < len(q.waiting) && n < maxGroup && size < maxGroupRows {
+		for _, b := range q.waiting[n].batch.Add {
+			size += 1 + len(b.LockKey)/8 // about a row for eight bytes
+		}
+		n++
+	}
+	taken := slices.Clone(q.waiting[:n])
+	q.waiting = slices.Delete(q.waiting, 0, n)
+	return taken
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.filled.Broadcast()
+}
+
+// write carries out what is queued, group by group, until the queue is closed and
+// empty.
+func (s *Store) write() {
+	for {
+		requests := s.queue.take()
+		if len(requests) == 0 {
+			return
+		}
+		s.writeAll(requests)
+	}
+}
+
+// writeAll carries out one group. When an error concerns the whole of it, and
+// might be the fault of one Batch, each is tried by itself.
+func (s *Store) writeAll(requests []request) {
+	batches := make([]*storage.Batch, len(requests))
+	for i, r := range requests {
+		batches[i] = r.batch
+	}
+	results, err := s.commit(batches)
+	if err != nil && len(requests) > 1 && !errors.Is(err, errUnknown) && !errors.Is(err, storage.ErrUnavailable) {
+		for _, r := range requests {
+			s.writeAll([]request{r})
+		}
+		return
+	}
+	for i, r := range requests {
+		if err != nil {
+			r.done <- err
+		} else {
+			r.done <- results[i]
+		}
+	}
+}
+
+// commit decides the Batches and makes what they amount to durable. It returns the
+// result of each, or the error of all.
+func (s *Store) commit(batches []*storage.Batch) ([]error, error) {
+	wait := time.Millisecond
+	for attempt := 1; ; attempt++ {
+		g := newGroup(batches)
+		wrote, err := s.try(g)
+		switch {
+		case err == nil:
+			s.count(g, wrote)
+			return g.results, nil
+		case errors.Is(err, errUnknown):
+			return nil, err
+		}
+		switch s.dialect.failure(err) {
+		case raced:
+		case full:
+			return nil, fmt.Errorf("%w: %w", storage.ErrFull, err)
+		default:
+			if !errors.Is(err, errRaced) {
+				return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+			}
+		}
+		if attempt == maxAttempts {
+			return nil, fmt.Errorf("%w: other coordinators were in the way %d times: %w", storage.ErrUnavailable, maxAttempts, err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.ending:
+			return nil, storage.ErrClosed
+		}
+		wait = min(2*wait, 50*time.Millisecond)
+	}
+}
+
+// errUnknown: the commit was sent and not answered.
+var errUnknown = errors.New("the outcome of the batch is unknown")
+
+// try carries the group out in one SQL transaction. Unless the error wraps
+// errUnknown, nothing was written.
+func (s *Store) try(g *group) (wrote bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	defer cancel()
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err := g.read(ctx, tx, s.dialect); err != nil {
+		return false, err
+	}
+	if !g.decide() {
+		return false, nil
+	}
+	if err := g.change().write(ctx, tx, s.dialect, time.Now().UnixMicro()); err != nil {
+		return false, err
+	}
+	if err := s.purge(ctx, tx, g.clock); err != nil {
+		return false, err
+	}
+	if err := tx.Commit(); err != nil {
+		if s.dialect.failure(err) != otherFailure {
+			return false, err // the database says so itself
+		}
+		return false, fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	return true, nil
+}
+
+// purgeEvery is how often tombstones that have expired are deleted, by the clock
+// of the Batches.
+const purgeEvery = 5000
+
+// purge deletes tombstones that have expired.
+func (s *Store) purge(ctx context.Context, tx querier, clock int64) error {
+	if clock < s.purged.Load()+purgeEvery {
+		return nil
+	}
+	st := s.dialect.statement("DELETE FROM qiao_tombstone WHERE expires_at<=").param(clock)
+	if _, err := tx.ExecContext(ctx, st.text.String(), st.args...); err != nil {
+		return fmt.Errorf("delete expired tombstones: %w", err)
+	}
+	s.purged.Store(clock)
+	return nil
+}
+
+// count counts the Batches that were applied.
+func (s *Store) count(g *group, wrote bool) {
+	if !wrote {
+		return
+	}
+	s.entries.Add(1)
+	for _, err := range g.results {
+		if err == nil {
+			s.batches.Add(1)
+		}
+	}
+}
