@@ -112,7 +112,7 @@ func (e *Engine) Register(ctx context.Context, flows ...Registrable) error {
 func (e *Engine) register(ctx context.Context, c *code) error {
 	switch {
 	case c.name == "" || c.version == "" || len(c.key()) > 100 || strings.ContainsAny(c.key(), "#:"):
-		return fmt.Errorf("saga: register %q, version %q: want a name and a version, 99 bytes at most together, without # and :", c.name, c.version)
+		return fmt.Errorf("saga: register %q, version %q: want a name and a version, 99 bytes at most together, without the characters # and : in them", c.name, c.version)
 	case len(c.version) > 16:
 		return fmt.Errorf("saga: register %q, version %q: want a version of 16 bytes at most", c.name, c.version)
 	case c.timeout < 0:
@@ -392,7 +392,7 @@ const (
 
 // operateCode takes up a saga in code; ok tells whether it is one.
 func (e *Engine) operateCode(ctx context.Context, id string, params map[string]any, mode codeMode) (saga *Saga, err error, ok bool) {
-	log, p, err := e.load(ctx, id)
+	_, p, err := e.load(ctx, id)
 	if err != nil || p.code == nil {
 		return nil, nil, false
 	}
@@ -408,7 +408,8 @@ func (e *Engine) operateCode(ctx context.Context, id string, params map[string]a
 	if err != nil {
 		return nil, err, true
 	}
-	if log, err = e.cfg.Store.Load(ctx, id); err == nil {
+	log, err := e.cfg.Store.Load(ctx, id) // none may have written since it is claimed
+	if err == nil {
 		err = e.have(p.code, id)
 	}
 	var b *machine.Batch

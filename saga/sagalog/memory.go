@@ -174,6 +174,9 @@ func (m *Memory) Define(ctx context.Context, d Definition) (Definition, error) {
 	if old, err := m.Newest(ctx, d.Tenant, d.Name); err == nil && old.Version == d.Version && old.Content == d.Content {
 		return old, nil
 	}
+	if d.Type == "" {
+		d.Type = StateLanguage
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.definitions = append(m.definitions, d)
