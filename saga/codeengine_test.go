@@ -116,7 +116,7 @@ func TestMisuseOfCode(t *testing.T) {
 	f := func(*saga.Context, int) (int, error) { return 0, nil }
 	for want, flow := range map[string]saga.Registrable{
 		"want a name and a version": saga.Code("", "1", f),
-		"without the characters":           saga.Code("a#b", "1", f),
+		"without the characters":    saga.Code("a#b", "1", f),
 		"16 bytes at most":          saga.Code("a", "12345678901234567", f),
 		"it is registered already":  saga.Code("version", "1", f),
 	} {
