@@ -141,3 +141,33 @@ func TestAnUnwaitedGroup(t *testing.T) {
 	_, err := flow.Run(t.Context(), e, 0, saga.StartOptions{})
 	assert.ErrorContains(t, err, "late")
 }
+
+// TestUndoReachesASagaInASaga that waits: it is undone first, then the outer one.
+func TestUndoReachesASagaInASaga(t *testing.T) {
+	store := sagalog.NewMemory()
+	e := openEngine(t, saga.Config{Store: store})
+	w := newWorld()
+	require.NoError(t, e.Register(t.Context(), w.flow("inner", "1", parseScript("step x\nawait never")),
+		w.flow("outer", "1", parseScript("step a\ncall inner@1"))))
+	s, err := w.flows["outer@1"].Start(t.Context(), e, "", saga.StartOptions{})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		got, err := e.Get(t.Context(), s.ID)
+		require.NoError(t, err)
+		if len(got.States) < 2 {
+			return false
+		}
+		ids, err := store.Children(t.Context(), s.ID+":"+got.States[1].ID)
+		require.NoError(t, err)
+		if len(ids) == 0 {
+			return false
+		}
+		inner, err := e.Get(t.Context(), ids[0])
+		require.NoError(t, err)
+		return len(inner.States) == 2
+	}, 10*time.Second, time.Millisecond)
+	got, err := e.Compensate(t.Context(), s.ID, nil)
+	require.NoError(t, err)
+	assert.Equal(t, "FA/SU", string(got.Status)+"/"+string(got.Compensation))
+	assert.Equal(t, []string{"a", "x", "undo x(X)", "undo a(A)"}, w.take())
+}
