@@ -101,6 +101,7 @@ func Rooms() []Room {
 		{"client/grpc", false, "carries the transaction over gRPC, unary and streams", []string{"client/carry"}},
 		{"client/dubbo", false, "carries the XID over dubbo-go, and TCC actions called through it; a module of its own",
 			[]string{"client/carry", "rm/tcc"}},
+		{"client/dubbo/sagaservice", false, "calls the services of sagas over Dubbo, by generic calls", []string{"client/dubbo", "saga"}},
 		{"client/dubbo/internal/dubbojava", false, "Dubbo Java and Go in each other's transactions, for tests", nil},
 		{"client/http", false, "carries the transaction over net/http", []string{"client/carry"}},
 		{"client/gin", false, "carries the transaction into gin's handlers; a module of its own", []string{"client/http"}},

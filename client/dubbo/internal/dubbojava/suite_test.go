@@ -84,6 +84,7 @@ func TestDubboJava(t *testing.T) {
 		t.Run("begun by "+by, func(t *testing.T) { w.testPlain(t, by) })
 	}
 	t.Run("odd attachments", w.testOdd)
+	t.Run("generic calls", w.testGeneric)
 	t.Run("the Go provider is killed between the phases", w.testGoKilled)
 	t.Run("the coordinator is restarted between the phases", w.testRestarted)
 	t.Run("the Java provider is killed between the phases", w.testJavaKilled)
