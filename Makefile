@@ -1,15 +1,16 @@
 # The verbs of the tree. Each does what its line says, on a machine with Go only.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz codecs sim mutants faults kills bench docs compat clean
+.PHONY: help build demo shop test race lint fuzz codecs sim mutants faults kills bench docs compat clean
 
 # Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
-# make codecs CODECS='-codec-seed 42', make demo DEMO='--orders 500', make bench BENCH='--duration 30s'.
+# make codecs CODECS='-codec-seed 42', make demo DEMO='--orders 500', make shop SHOP='--java all', make bench BENCH='--duration 30s'.
 FUZZTIME ?= 10s
 CODECS ?=
 SIM ?=
 MUTANTS ?=
 DEMO ?=
+SHOP ?=
 BENCH ?=
 KILLS ?= 4000
 
@@ -19,8 +20,11 @@ help: ## list the verbs
 build: ## build bin/qiao
 	go build -trimpath -o bin/qiao ./cmd/qiao
 
-demo: build ## thousands of orders over three services, with crashes; ends with "consistent: yes"
+demo: build ## thousands of orders over four services, with crashes; ends with "consistent: yes"
 	bin/qiao demo $(DEMO)
+
+shop: ## a shop in Go and Java and the path of each transaction; SHOP='--rpc grpc --mode tcc --java stock' mixes it
+	go run ./samples/shop $(SHOP)
 
 test: ## everything that must hold before a commit, with the race detector; installs what it needs where it may
 	@script/test

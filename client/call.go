@@ -181,6 +181,8 @@ func resultOf(m protocol.Message) (protocol.TxResult, bool) {
 		return a.TxResult, true
 	case *protocol.GlobalStatusResult:
 		return a.TxResult, true
+	case *protocol.GlobalReportResult:
+		return a.TxResult, true
 	case *protocol.BranchRegisterResult:
 		return a.TxResult, true
 	case *protocol.BranchReportResult:

@@ -135,8 +135,8 @@ func (m *Manager) finish(ctx context.Context, p phase, o protocol.BranchOrder) p
 	answer := protocol.BranchOutcome{TxResult: protocol.OK(), XID: o.XID, BranchID: o.BranchID}
 	status, err := m.call(ctx, p, o)
 	switch {
-	case err == nil && status == p.done:
-		answer.Status = status
+	case err == nil && status == p.done, err == nil && o.Type == protocol.TypeSaga && status != protocol.BranchUnknown:
+		answer.Status = status // a saga that is ordered forward may come back, and the reverse
 		return answer
 	case err == nil:
 		err = fmt.Errorf("the resource answered %s to %s", status, p.name)
@@ -144,7 +144,8 @@ func (m *Manager) finish(ctx context.Context, p phase, o protocol.BranchOrder) p
 	code := p.unretryableCode
 	if status != p.unretryable {
 		code = p.retryableCode
-		if status != p.notFound {
+		drivenByClient := o.Type == protocol.TypeSaga && status != p.done && status != protocol.BranchUnknown
+		if status != p.notFound && !drivenByClient {
 			status = p.retryable
 		}
 	}

@@ -141,3 +141,30 @@ func TestUndoLogDelete(t *testing.T) {
 	assert.Empty(t, log.String())
 	assert.Nil(t, m.Handle(t.Context(), &protocol.Heartbeat{}))
 }
+
+// TestASagaMayComeBack: an order to go forward may end in compensation, and the
+// reverse; the coordinator is told so.
+func TestASagaMayComeBack(t *testing.T) {
+	for _, c := range []struct {
+		rollback bool
+		status   protocol.BranchStatus
+		err      error
+		want     protocol.BranchStatus
+		code     protocol.ResultCode
+	}{
+		{false, protocol.BranchPhaseTwoRollbacked, nil, protocol.BranchPhaseTwoRollbacked, protocol.ResultSuccess},
+		{false, protocol.BranchPhaseOneFailed, nil, protocol.BranchPhaseOneFailed, protocol.ResultSuccess},
+		{false, protocol.BranchPhaseTwoRollbackFailedRetryable, nil, protocol.BranchPhaseTwoRollbackFailedRetryable, protocol.ResultSuccess},
+		{true, protocol.BranchPhaseTwoCommitFailedRetryable, nil, protocol.BranchPhaseTwoCommitFailedRetryable, protocol.ResultSuccess},
+		{true, protocol.BranchPhaseTwoRollbackFailedRetryable, errors.New("no"), protocol.BranchPhaseTwoRollbackFailedRetryable, protocol.ResultFailed},
+		{false, protocol.BranchUnknown, nil, protocol.BranchPhaseTwoCommitFailedRetryable, protocol.ResultFailed},
+		{true, protocol.BranchPhaseTwoRollbacked, errors.New("no"), protocol.BranchPhaseTwoRollbackFailedRetryable, protocol.ResultFailed},
+	} {
+		m := rm.NewManager(slog.New(slog.DiscardHandler))
+		require.NoError(t, m.Add(&resource{id: "app#group", kind: protocol.TypeSaga,
+			answer: func(rm.Branch) (protocol.BranchStatus, error) { return c.status, c.err }}))
+		outcome := handle(t, m, c.rollback, protocol.BranchOrder{XID: "tc:8091:5", BranchID: -1, Type: protocol.TypeSaga, ResourceID: "app#group"})
+		assert.Equal(t, c.want, outcome.Status)
+		assert.Equal(t, c.code, outcome.Code)
+	}
+}

@@ -96,7 +96,9 @@ type Resource interface {
 	// BranchPhaseTwoCommitted, ...CommitFailedRetryable,
 	// ...CommitFailedUnretryable, or ...CommitFailedXAERNOTARetryable for a branch
 	// that is not there and may still appear. An error counts as retryable unless the
-	// status says otherwise, and its text goes to the coordinator as evidence.
+	// status says otherwise, and its text goes to the coordinator as evidence. A
+	// saga, which its application drives, may answer with any status: an order to
+	// go forward may end in compensation.
 	Commit(ctx context.Context, b Branch) (protocol.BranchStatus, error)
 	// Rollback does the same for a transaction that rolls back, with
 	// BranchPhaseTwoRollbacked, ...RollbackFailedRetryable,

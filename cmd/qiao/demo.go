@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/qiao-tx/qiao/internal/demo"
-	"github.com/qiao-tx/qiao/samples/shop"
+	"github.com/qiao-tx/qiao/samples/shop/service"
 )
 
 const shopCommand = "shop"
@@ -15,10 +15,10 @@ func newDemoCommand() *cobra.Command {
 	var cfg demo.Config
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Place orders over three services while processes are killed, and check the books",
-		Long: `demo starts a coordinator and the three services of samples/shop as processes
+		Short: "Place orders over four services while processes are killed, and check the books",
+		Long: `demo starts a coordinator and the four services of samples/shop as processes
 of their own, each service with a database of its own, and places orders over
-HTTP. Each order changes all three databases in one global transaction.
+HTTP. Each order changes all four databases in one global transaction.
 Meanwhile items run out, customers run out of money, and each service and the
 coordinator are killed with kill -9 and started again.
 
@@ -46,26 +46,17 @@ At the end it compares every answer, account and shelf. The last line is
 
 // newShopCommand runs one of the demo's services.
 func newShopCommand() *cobra.Command {
-	var cfg shop.Config
-	cmd := &cobra.Command{
-		Use:    shopCommand,
-		Short:  "Run a service of samples/shop",
-		Hidden: true,
-		Args:   noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := shop.Run(cmd.Context(), cfg)
-			if errors.Is(err, shop.ErrNoService) {
+	return &cobra.Command{
+		Use:                shopCommand,
+		Short:              "Run a service of samples/shop",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := service.Main(cmd.Context(), args, nil, map[string]service.Transport{"http": service.HTTP{}})
+			if errors.Is(err, service.ErrUsage) {
 				return usageError{err}
 			}
 			return err
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&cfg.Name, "service", "", "order, stock or account")
-	flags.StringVar(&cfg.Coordinator, "coordinator", "127.0.0.1:8091", "the coordinator's `host:port`")
-	flags.StringVar(&cfg.Listen, "listen", "", "the service's `host:port`")
-	flags.StringVar(&cfg.DSN, "dsn", "", "the service's database")
-	flags.StringVar(&cfg.StockURL, "stock", "", "the stock service's `URL`")
-	flags.StringVar(&cfg.AccountURL, "account", "", "the account service's `URL`")
-	return cmd
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/qiao-tx/qiao/internal/testenv"
 )
 
-// The whole product once: coordinator, SDK, three services and their databases,
+// The whole product once: coordinator, SDK, four services and their databases,
 // with every process killed on the way.
 func TestDemoEndsConsistent(t *testing.T) {
 	for _, test := range []struct {
@@ -27,7 +27,7 @@ func TestDemoEndsConsistent(t *testing.T) {
 			root.SetArgs(append([]string{"demo", "--orders", "600"}, test.args(t)...))
 			require.NoError(t, root.ExecuteContext(t.Context()), "%s", &out)
 			require.True(t, strings.HasSuffix(out.String(), "\nconsistent: yes\n"), "%s", &out)
-			for _, name := range []string{"coordinator", "order", "stock", "account"} {
+			for _, name := range []string{"coordinator", "order", "stock", "account", "points"} {
 				require.Contains(t, out.String(), "kill -9 "+name)
 				require.Contains(t, out.String(), name+" runs again")
 			}

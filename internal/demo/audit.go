@@ -14,6 +14,7 @@ type audit struct {
 	// begun and ended amounts over all accounts, orders and shelves.
 	moneyBefore, moneyAfter, paid     int64
 	piecesBefore, piecesAfter, bought int64
+	points                            int64 // given; one for each unit of money paid
 	leftovers
 	// differences say what does not fit; none means consistent.
 	differences []string
@@ -43,6 +44,13 @@ func newAudit(ctx context.Context, b *books, c *customers, left leftovers, timed
 	if err != nil {
 		return nil, err
 	}
+	points, err := amounts(ctx, b.points, "SELECT customer, points FROM points")
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range points {
+		a.points += n
+	}
 	for n, told := range c.answers {
 		order, stands := orders[int64(n)]
 		switch {
@@ -58,10 +66,12 @@ func newAudit(ctx context.Context, b *books, c *customers, left leftovers, timed
 			a.bought += order.Quantity
 			balances[order.Customer] += order.Price // what it would be without the order
 			stock[order.Item] += order.Quantity
+			points[order.Customer] -= order.Price
 		}
 	}
 	a.moneyBefore, a.moneyAfter = a.compare("account of", customerCount, customerName, c.world.balance, balances)
 	a.piecesBefore, a.piecesAfter = a.compare("stock of", items, itemName, c.world.stock, stock)
+	a.compare("points of", customerCount, customerName, noPoints, points)
 	a.moneyAfter -= a.paid
 	a.piecesAfter -= a.bought
 	a.checkLeftovers()
@@ -121,6 +131,7 @@ func (a *audit) print(w io.Writer) {
 	line("timed out", a.timedOut, "by the coordinator, after their service had died or waited too long")
 	line("money", a.moneyBefore, fmt.Sprintf("= %d on accounts + %d paid: %s", a.moneyAfter, a.paid, conserved(a.moneyBefore == a.moneyAfter+a.paid)))
 	line("pieces", a.piecesBefore, fmt.Sprintf("= %d in stock + %d sold: %s", a.piecesAfter, a.bought, conserved(a.piecesBefore == a.piecesAfter+a.bought)))
+	line("points", a.points, fmt.Sprintf("for %d paid: %s", a.paid, conserved(a.points == a.paid)))
 	line("open transactions", a.transactions, "")
 	line("locks left", a.locks, "")
 	line("undo rows left", a.undo, "")

@@ -25,6 +25,8 @@ func fulfilled(t *testing.T) (*books, *customers) {
 		require.NoError(t, err)
 		_, err = b.account.Exec("UPDATE account SET balance = balance - ? WHERE customer = ?", o.Price, o.Customer)
 		require.NoError(t, err)
+		_, err = b.points.Exec("UPDATE points SET points = points + ? WHERE customer = ?", o.Price, o.Customer)
+		require.NoError(t, err)
 	}
 	return b, c
 }
@@ -39,7 +41,7 @@ func TestAuditFindsWhatDoesNotFit(t *testing.T) {
 		{"a confirmed order is lost", func(t *testing.T, b *books, c *customers, _ *leftovers) {
 			_, err := b.order.Exec("DELETE FROM orders WHERE number = 3")
 			require.NoError(t, err)
-		}, []string{"order 3 was confirmed", "account of", "stock of"}},
+		}, []string{"order 3 was confirmed", "account of", "stock of", "points of"}},
 		{"a refused order stands", func(_ *testing.T, _ *books, c *customers, _ *leftovers) {
 			c.answers[4] = noMoney
 		}, []string{"order 4 was refused to its customer and stands"}},
@@ -55,6 +57,10 @@ func TestAuditFindsWhatDoesNotFit(t *testing.T) {
 				"WHERE customer IN ('customer-001', 'customer-002')")
 			require.NoError(t, err)
 		}, []string{"account of customer-001: +1", "account of customer-002: -1"}},
+		{"points are given for nothing", func(t *testing.T, b *books, _ *customers, _ *leftovers) {
+			_, err := b.points.Exec("UPDATE points SET points = points + 2 WHERE customer = 'customer-007'")
+			require.NoError(t, err)
+		}, []string{"points of customer-007: +2"}},
 		{"something is left", func(_ *testing.T, _ *books, _ *customers, l *leftovers) {
 			*l = leftovers{transactions: 1, locks: 2, undo: 3}
 		}, []string{"1 global transactions", "2 row locks", "3 undo rows"}},

@@ -13,15 +13,15 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/qiao-tx/qiao/datasource"
-	"github.com/qiao-tx/qiao/samples/shop"
+	"github.com/qiao-tx/qiao/samples/shop/service"
 )
 
-// books are the three databases, opened beside the services and without the
+// books are the four databases, opened beside the services and without the
 // SDK: the auditor's view.
 type books struct {
-	dsns                  map[string]string
-	order, stock, account *sql.DB
-	drop                  func() error
+	dsns                          map[string]string
+	order, stock, account, points *sql.DB
+	drop                          func() error
 }
 
 // openBooks makes the databases: files in dir, or databases on a MySQL server
@@ -40,15 +40,15 @@ func openBooks(ctx context.Context, dir, dsn string, w world) (b *books, err err
 			return b, err
 		}
 	} else {
-		for name := range shop.Tables() {
+		for name := range service.Tables() {
 			b.dsns[name] = "file:" + filepath.Join(dir, name+".db") + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)"
 		}
 	}
-	for name, db := range map[string]**sql.DB{"order": &b.order, "stock": &b.stock, "account": &b.account} {
+	for name, db := range map[string]**sql.DB{"order": &b.order, "stock": &b.stock, "account": &b.account, "points": &b.points} {
 		if *db, err = sql.Open(driver, b.dsns[name]); err != nil {
 			return b, err
 		}
-		if _, err := (*db).ExecContext(ctx, shop.Tables()[name]); err != nil {
+		if _, err := (*db).ExecContext(ctx, service.Tables()[name]); err != nil {
 			return b, fmt.Errorf("create the table of the %s service: %w", name, err)
 		}
 		if err := datasource.CreateUndoTable(ctx, *db, dialect); err != nil {
@@ -58,6 +58,7 @@ func openBooks(ctx context.Context, dir, dsn string, w world) (b *books, err err
 	return b, errors.Join(
 		seed(ctx, b.stock, "INSERT INTO stock (item, quantity) VALUES ", items, itemName, w.stock),
 		seed(ctx, b.account, "INSERT INTO account (customer, balance) VALUES ", customerCount, customerName, w.balance),
+		seed(ctx, b.points, "INSERT INTO points (customer, points) VALUES ", customerCount, customerName, noPoints),
 	)
 }
 
@@ -82,15 +83,14 @@ func (b *books) createOnServer(ctx context.Context, dsn string) error {
 		}
 		return errors.Join(append(errs, server.Close())...)
 	}
-	for service := range shop.Tables() {
-		name := "qiao_demo_" + run + "_" + service
-		if _, err := server.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
-			return fmt.Errorf("--mysql: create database %s: %w", name, err)
-		}
-		names = append(names, name)
+	for name := range service.Tables() {
 		own := cfg.Clone()
-		own.DBName = name
-		b.dsns[service] = own.FormatDSN()
+		own.DBName = "qiao_demo_" + run + "_" + name
+		if _, err := server.ExecContext(ctx, "CREATE DATABASE "+own.DBName); err != nil {
+			return fmt.Errorf("--mysql: create database %s: %w", own.DBName, err)
+		}
+		names = append(names, own.DBName)
+		b.dsns[name] = own.FormatDSN()
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func seed(ctx context.Context, db *sql.DB, insert string, n int, name func(int) 
 	return err
 }
 
-func (b *books) all() []*sql.DB { return []*sql.DB{b.order, b.stock, b.account} }
+func (b *books) all() []*sql.DB { return []*sql.DB{b.order, b.stock, b.account, b.points} }
 
 func (b *books) close() error {
 	var errs []error
@@ -151,15 +151,15 @@ func amounts(ctx context.Context, db *sql.DB, query string) (map[string]int64, e
 }
 
 // orders reads what stands in the order service's database.
-func (b *books) orders(ctx context.Context) (map[int64]shop.Order, error) {
+func (b *books) orders(ctx context.Context) (map[int64]service.Order, error) {
 	rows, err := b.order.QueryContext(ctx, "SELECT number, customer, item, quantity, price FROM orders")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	found := map[int64]shop.Order{}
+	found := map[int64]service.Order{}
 	for rows.Next() {
-		var o shop.Order
+		var o service.Order
 		if err := rows.Scan(&o.Number, &o.Customer, &o.Item, &o.Quantity, &o.Price); err != nil {
 			return nil, err
 		}

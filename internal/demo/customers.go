@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/qiao-tx/qiao/samples/shop"
+	"github.com/qiao-tx/qiao/samples/shop/service"
 )
 
 // answer is what a customer was told about an order.
@@ -89,7 +89,7 @@ func (c *customers) answered() int64 {
 }
 
 // place repeats only what was certainly not heard.
-func (c *customers) place(ctx context.Context, o shop.Order) answer {
+func (c *customers) place(ctx context.Context, o service.Order) answer {
 	for ctx.Err() == nil {
 		a, err := c.post(ctx, o)
 		var op *net.OpError
@@ -101,7 +101,7 @@ func (c *customers) place(ctx context.Context, o shop.Order) answer {
 	return unknown
 }
 
-func (c *customers) post(ctx context.Context, o shop.Order) (answer, error) {
+func (c *customers) post(ctx context.Context, o service.Order) (answer, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return rolledBack, err
@@ -122,11 +122,11 @@ func (c *customers) post(ctx context.Context, o shop.Order) (answer, error) {
 	switch {
 	case resp.StatusCode == http.StatusOK:
 		return placed, nil
-	case resp.StatusCode == shop.StatusRefused && strings.Contains(string(text), "no stock"):
+	case resp.StatusCode == service.StatusRefused && strings.Contains(string(text), "no stock"):
 		return noStock, nil
-	case resp.StatusCode == shop.StatusRefused:
+	case resp.StatusCode == service.StatusRefused:
 		return noMoney, nil
-	case resp.StatusCode == shop.StatusFailed:
+	case resp.StatusCode == service.StatusFailed:
 		return rolledBack, nil
 	default:
 		return unknown, nil
@@ -174,10 +174,13 @@ func (w world) balance(i int) int64 {
 	return int64(w.orders) * plentyPerOrder * price
 }
 
-func (w world) order(n int64) shop.Order {
+// noPoints is what each customer begins with.
+func noPoints(int) int64 { return 0 }
+
+func (w world) order(n int64) service.Order {
 	random := rand.New(rand.NewPCG(uint64(n), 1))
 	quantity := 1 + random.Int64N(maxQuantity)
-	return shop.Order{
+	return service.Order{
 		Number: n, Customer: customerName(random.IntN(customerCount)), Item: itemName(random.IntN(items)),
 		Quantity: quantity, Price: quantity * price,
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/qiao-tx/qiao/internal/child"
 	"github.com/qiao-tx/qiao/internal/promtext"
 )
 
@@ -73,7 +74,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := f.start(ctx); err != nil {
 		return err
 	}
-	s := &show{cfg: cfg, out: cfg.Out, began: time.Now(), fleet: f, books: b, customers: newCustomers(f.order.address, w, cfg.Concurrency)}
+	s := &show{cfg: cfg, out: cfg.Out, began: time.Now(), fleet: f, books: b, customers: newCustomers(f.order.Address, w, cfg.Concurrency)}
 	return s.run(ctx)
 }
 
@@ -97,7 +98,7 @@ func (s *show) say(format string, args ...any) {
 }
 
 func (s *show) run(ctx context.Context) error {
-	s.say("a coordinator and three services run; %d customers at once place %d orders", s.cfg.Concurrency, s.cfg.Orders)
+	s.say("a coordinator and four services run; %d customers at once place %d orders", s.cfg.Concurrency, s.cfg.Orders)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var beside sync.WaitGroup
@@ -154,8 +155,8 @@ func (s *show) report() {
 func (s *show) sabotage(ctx context.Context, done <-chan struct{}) error {
 	for _, act := range []struct {
 		at     float64
-		victim *child
-	}{{0.15, s.fleet.stock}, {0.35, s.fleet.coordinator}, {0.6, s.fleet.account}, {0.8, s.fleet.order}} {
+		victim *child.Process
+	}{{0.15, s.fleet.stock}, {0.35, s.fleet.coordinator}, {0.5, s.fleet.account}, {0.65, s.fleet.points}, {0.8, s.fleet.order}} {
 		for s.customers.answered() < int64(act.at*float64(s.cfg.Orders)) {
 			timer := time.NewTimer(5 * time.Millisecond)
 			select {
@@ -175,7 +176,7 @@ func (s *show) sabotage(ctx context.Context, done <-chan struct{}) error {
 	return nil
 }
 
-func (s *show) crash(ctx context.Context, victim *child) error {
+func (s *show) crash(ctx context.Context, victim *child.Process) error {
 	if victim == s.fleet.coordinator {
 		values, err := s.metrics(ctx)
 		if err != nil {
@@ -183,22 +184,22 @@ func (s *show) crash(ctx context.Context, victim *child) error {
 		}
 		s.timedOut += int64(values["qiao_transactions_timed_out_total"])
 	}
-	if err := victim.kill(); err != nil {
-		return fmt.Errorf("kill -9 %s: %w", victim.name, err)
+	if err := victim.Kill(); err != nil {
+		return fmt.Errorf("kill -9 %s: %w", victim.Name, err)
 	}
-	s.say("kill -9 %s (pid %d)", victim.name, victim.cmd.Process.Pid)
+	s.say("kill -9 %s (pid %d)", victim.Name, victim.PID())
 	if pause(ctx, downTime); ctx.Err() != nil {
 		return nil
 	}
-	if err := victim.start(ctx); err != nil {
+	if err := victim.Start(ctx); err != nil {
 		return fmt.Errorf("start again: %w", err)
 	}
-	s.say("%s runs again (pid %d)", victim.name, victim.cmd.Process.Pid)
+	s.say("%s runs again (pid %d)", victim.Name, victim.PID())
 	return nil
 }
 
 func (s *show) metrics(ctx context.Context) (promtext.Values, error) {
-	return promtext.Fetch(ctx, "http://"+s.fleet.coordinator.address+"/metrics")
+	return promtext.Fetch(ctx, "http://"+s.fleet.coordinator.Address+"/metrics")
 }
 
 // leftovers is what a finished transaction does not leave.

@@ -43,6 +43,7 @@ func TestTheSDKOnBothCoordinators(t *testing.T) {
 				t.Run("registration", func(t *testing.T) { testRegistration(t, tc) })
 			}
 			t.Run("stories", func(t *testing.T) { tellAll(t, tc) })
+			t.Run("sagas", func(t *testing.T) { tellSagas(t, tc) })
 			if tc.kill != nil {
 				t.Run("killed", func(t *testing.T) { testKilled(t, tc) })
 			}

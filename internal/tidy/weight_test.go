@@ -41,6 +41,8 @@ import (
 	_ "` + module + `/client/http"
 	_ "` + module + `/datasource"
 	_ "` + module + `/rm/tcc"
+	_ "` + module + `/saga"
+	_ "` + module + `/saga/httpservice"
 	_ "` + module + `/tm"
 )
 

@@ -30,15 +30,18 @@ type Event struct {
 	Note  string
 }
 
-// Proxy forwards connections and shows what passes. Bytes are forwarded before
-// they are looked at, and whatever they are: a message that nobody understands
-// reaches its receiver all the same.
+// Proxy forwards connections and shows what passes. Bytes are forwarded whatever
+// they are: a message that nobody understands reaches its receiver all the same.
 type Proxy struct {
 	// Target is the host:port that each connection is forwarded to.
 	Target string
 	// Show is given all events, one at a time. A slow Show slows the connections
 	// down: nothing is dropped.
 	Show func(Event)
+	// ShowFirst has a message shown before it is forwarded, so that no answer to it
+	// can be seen earlier, by this proxy or by another one. Otherwise bytes are
+	// forwarded before they are looked at.
+	ShowFirst bool
 
 	mu    sync.Mutex // held around Show
 	count int        // connections so far; of the accepting goroutine
@@ -105,10 +108,15 @@ func (c *connection) pipe(d Direction, to, from net.Conn) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
+			if c.proxy.ShowFirst {
+				stream.Feed(buf[:n], show)
+			}
 			if _, failed := to.Write(buf[:n]); failed != nil {
 				err = errors.Join(err, failed)
 			}
-			stream.Feed(buf[:n], show)
+			if !c.proxy.ShowFirst {
+				stream.Feed(buf[:n], show)
+			}
 		}
 		if err == nil {
 			continue

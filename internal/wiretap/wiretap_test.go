@@ -250,3 +250,39 @@ func TestProxySaysThatNobodyIsThere(t *testing.T) {
 	require.NoError(t, client.Close())
 	require.Equal(t, []string{"#1 open", "#1 closed:"}, stop())
 }
+
+// What is shown first is shown before any answer to it, every time.
+func TestProxyShowsFirst(t *testing.T) {
+	listener, accepted := target(t)
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var seen []Direction
+	proxy := Proxy{Target: listener.Addr().String(), ShowFirst: true, Show: func(e Event) {
+		if e.Note == "" {
+			seen = append(seen, e.Direction)
+		}
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- proxy.Serve(ctx, front) }()
+	client, err := net.Dial("tcp", front.Addr().String())
+	require.NoError(t, err)
+	defer client.Close()
+	server := <-accepted
+	defer server.Close()
+	var echo sync.WaitGroup
+	echo.Go(func() { _, _ = io.Copy(server, server) })
+	const rounds = 2000
+	for range rounds {
+		_, err := client.Write(unhex(t, ping))
+		require.NoError(t, err)
+		read(t, client, 16)
+	}
+	cancel()
+	require.NoError(t, <-ended)
+	echo.Wait()
+	require.Len(t, seen, 2*rounds)
+	for i := range rounds {
+		require.Equal(t, []Direction{ToTarget, FromTarget}, seen[2*i:2*i+2], "round %d", i)
+	}
+}

@@ -1,8 +1,8 @@
-// Package shop is the first example of the SDK: an order changes the databases
-// of three services, and either all three or none.
+// Command shop runs a shop of four services, each in Go or in Java, and shows
+// what their global transactions do.
 //
-// Job: the services order (begins the global transaction), stock and account
-// (take part in it), each with an HTTP interface and a database of its own.
-// Owner: qiao demo runs them as processes; readers start with order.go.
-// It must not know: that the demo kills its processes while orders are placed.
-package shop
+// Job: turn flags into calls of package play, or of package service for one
+// service alone.
+// Owner: who wants to see it: go run ./samples/shop --help.
+// It must not know: how a service or a transaction works.
+package main

@@ -1,0 +1,6 @@
+package shop;
+
+/** The order service's own table. */
+public interface Orders {
+    void write(Order order);
+}

@@ -1,0 +1,6 @@
+package shop.dubbo;
+
+/** What the stock service publishes over Dubbo and Triple. The result is empty, or the reason of a refusal. */
+public interface StockService {
+    String take(String item, long quantity);
+}
