@@ -73,6 +73,8 @@ type task struct {
 	row     *Row
 	vars    map[string]any
 	element int // of a loop, or -1
+	// doubt: the run repeats one that may have done its work.
+	doubt bool
 }
 
 // New returns an execution of an instance that is not in the log yet. Begin

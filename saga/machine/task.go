@@ -25,7 +25,7 @@ func (x *Execution) begin(s *state) {
 // the machine.
 func (x *Execution) launch(t *task) *Failure {
 	s := t.state
-	if s.Type != statelang.ScriptTask && x.settings.Timeout > 0 && x.now.Sub(x.Instance.Updated) > x.settings.Timeout {
+	if x.settings.Timeout > 0 && x.now.Sub(x.Instance.Updated) > x.settings.Timeout {
 		f := fault(fmt.Sprintf("the saga lasts longer than %v; it is stopped before state %s", x.settings.Timeout, s.Name))
 		f.Expired = true
 		return f
@@ -105,6 +105,9 @@ func (x *Execution) record(t *task, r *Row) *Row {
 		}
 	}
 	delete(x.retried, t.state.Name)
+	if r.RetriedFor != "" {
+		t.doubt = x.row(r.RetriedFor).Status != Failed
+	}
 	if used := x.reused(t.state, r); used != nil {
 		return x.reuse(t.state, used, r)
 	}
