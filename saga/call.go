@@ -118,7 +118,7 @@ func (d *driver) attempt(ctx context.Context, r Request) (any, error) {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callKey{}, r.Call), d.cfg.InvokeTimeout)
 	defer cancel()
 	if d.xid != "" {
-		ctx = xid.NewContext(ctx, d.xid)
+		ctx = xid.WithBranchType(xid.NewContext(ctx, d.xid), xid.TypeSaga)
 	}
 	return d.protect(r.Call.State, func() (any, error) { return d.invoke(ctx, r) })
 }
