@@ -84,7 +84,7 @@ func (d *driver) service(ctx context.Context, c machine.Call) (any, error) {
 	r := Request{Service: s.ServiceName, Method: s.ServiceMethod, Type: s.ServiceType, ParameterTypes: s.ParameterTypes, Input: c.Input,
 		Call: Call{Instance: d.x.Instance.ID, XID: d.xid, State: s.Name, Key: c.Row.InstanceID + ":" + c.Origin.ID}}
 	if c.Row.CompensatedFor != "" {
-		r.Call.Compensates = c.Row.InstanceID + ":" + c.Row.CompensatedFor
+		r.Call.Compensates = r.Call.Key
 		r.Call.Key = r.Call.Compensates + ":undo"
 	}
 	var attempts machine.Attempts
@@ -209,6 +209,7 @@ func (d *driver) runChild(ctx context.Context, c machine.Call) machine.Result {
 	for name, v := range i.EndParams {
 		output[name] = v
 	}
+	delete(output, machine.VarElements)
 	output[machine.VarSubStatus] = string(status)
 	return machine.Result{Row: c.Row, Output: output, Status: status}
 }

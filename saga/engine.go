@@ -178,8 +178,10 @@ type Saga struct {
 
 func outcome(x *machine.Execution) *Saga {
 	i := x.Instance
+	variables := maps.Clone(x.Variables())
+	delete(variables, machine.VarElements)
 	return &Saga{ID: i.ID, Machine: x.Machine().Name, BusinessKey: i.BusinessKey, Status: i.Status, Compensation: i.Compensation,
-		Failure: i.Failure, Variables: maps.Clone(x.Variables()), States: x.Rows, Running: i.Live}
+		Failure: i.Failure, Variables: variables, States: x.Rows, Running: i.Live}
 }
 
 // StartOptions are for one saga.

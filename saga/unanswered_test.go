@@ -68,10 +68,13 @@ func TestUnansweredCommits(t *testing.T) {
 	require.NoError(t, e.Func("s", "undo", func() {}))
 	define(t, e, oneStep)
 	f.every.Store(3)
-	const sagas = 60
+	const sagas = 150
 	var all sync.WaitGroup
+	places := make(chan struct{}, 30) // several share each commit
 	for n := range sagas {
+		places <- struct{}{}
 		all.Go(func() {
+			defer func() { <-places }()
 			_, err := e.Start(t.Context(), "one", nil, saga.StartOptions{BusinessKey: fmt.Sprint(n)})
 			if err != nil {
 				assert.ErrorIs(t, err, sagalog.ErrUnanswered)

@@ -53,6 +53,9 @@ func (x *Execution) launch(t *task) *Failure {
 	default:
 		r = x.record(t, r)
 		call.Origin = x.Origin(r)
+		if r.CompensatedFor != "" {
+			call.Origin = x.Origin(x.row(r.CompensatedFor))
+		}
 	}
 	if r.BusinessKey != "" {
 		t.vars[s.Name+VarBusinessKey] = r.BusinessKey
@@ -94,13 +97,13 @@ func (x *Execution) record(t *task, r *Row) *Row {
 		r.CompensatedFor = x.undo.current.ID
 	case t.element >= 0:
 		r.Name += loopMark + strconv.Itoa(t.element)
-		if before := x.lastNamed(r.Name); before != nil {
+		if before := x.lastNamed(r.Name); before != nil && before.open() {
 			r.RetriedFor = before.ID
 		}
 	case x.retried[r.Name] != nil:
 		r.RetriedFor = x.retried[r.Name].ID
 	case x.mode == Forwarding:
-		if before := x.lastNamed(r.Name); before != nil {
+		if before := x.lastNamed(r.Name); before != nil && before.open() {
 			r.RetriedFor = before.ID
 		}
 	}
