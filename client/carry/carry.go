@@ -92,7 +92,7 @@ type Policy struct {
 type Received struct {
 	xids  []string
 	types []string
-	odd   error // the first value that is no string
+	odd   error // the first value that is no string, or too long
 }
 
 // Add notes a key, in any letter case, and its value; keys that are not the
@@ -124,7 +124,14 @@ func (r *Received) Add(key string, value any) {
 	}
 }
 
+// maxValue caps a value under one key, in bytes: some XIDs that a proxy joined.
+const maxValue = 1024
+
 func (r *Received) add(key, value string) {
+	if len(value) > maxValue {
+		r.refuse(key, fmt.Sprintf("a value of %d bytes", len(value)))
+		return
+	}
 	for one := range strings.SplitSeq(value, ",") {
 		one = strings.TrimSpace(one)
 		if isXIDKey(key) {
@@ -136,8 +143,12 @@ func (r *Received) add(key, value string) {
 }
 
 func (r *Received) reject(key string, value any) {
+	r.refuse(key, fmt.Sprintf("a value of type %T", value))
+}
+
+func (r *Received) refuse(key, what string) {
 	if r.odd == nil {
-		r.odd = fmt.Errorf("%s: %w: a value of type %T; send one string", key, ErrMalformed, value)
+		r.odd = fmt.Errorf("%s: %w: %s; send one string", strings.ToUpper(key), ErrMalformed, what)
 	}
 }
 
@@ -172,7 +183,7 @@ func (r *Received) call() (Call, error) {
 	}
 	x := r.xids[0]
 	for _, other := range r.xids {
-		if _, _, err := xid.Parse(other); err != nil {
+		if err := check(other); err != nil {
 			return Call{}, fmt.Errorf("%s: %w; send the XID as the transaction's begin returned it", xid.Key, err)
 		}
 		if other != x {
@@ -192,6 +203,18 @@ func (r *Received) call() (Call, error) {
 		}
 	}
 	return c, nil
+}
+
+// check reports what is no XID, or none that every framework can carry on: headers
+// take printable ASCII only.
+func check(x string) error {
+	if _, _, err := xid.Parse(x); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(x, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("%w %q: want printable ASCII without spaces", ErrMalformed, x)
+	}
+	return nil
 }
 
 func (p Policy) admit(x string) error {

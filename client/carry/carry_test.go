@@ -1,6 +1,7 @@
 package carry_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -53,8 +54,13 @@ var judgements = []struct {
 	{name: "blank", received: []pair{{"TX_XID", ""}}, err: carry.ErrMalformed, says: "TX_XID"},
 	{name: "no XID", received: []pair{{"TX_XID", "nonsense"}}, err: carry.ErrMalformed, says: `"nonsense": want host:port:id`},
 	{name: "a negative id", received: []pair{{"TX_XID", "h:1:-5"}}, err: carry.ErrMalformed, says: "h:1:-5"},
+	{name: "not ASCII", received: []pair{{"TX_XID", "bücher:1:5"}}, err: carry.ErrMalformed, says: `"bücher:1:5": want printable ASCII`},
+	{name: "not UTF-8", received: []pair{{"TX_XID", "h\xff:1:5"}}, err: carry.ErrMalformed, says: `"h\xff:1:5"`},
+	{name: "a line end", received: []pair{{"TX_XID", "h\nx:1:5"}}, err: carry.ErrMalformed, says: `"h\nx:1:5"`},
+	{name: "a megabyte", received: []pair{{"tx_xid", strings.Repeat(",", 1<<20)}}, err: carry.ErrMalformed, says: "TX_XID: malformed XID: a value of 1048576 bytes; send one"},
+	{name: "a branch type of a megabyte", received: []pair{{"TX_XID", one}, {"TX_BRANCH_TYPE", strings.Repeat("T", 1<<20)}}, err: carry.ErrMalformed, says: "a value of 1048576 bytes"},
 	{name: "bytes", received: []pair{{"TX_XID", []byte(one)}}, err: carry.ErrMalformed, says: "type []uint8; send one string"},
-	{name: "a number", received: []pair{{"tx_xid", int64(42)}}, err: carry.ErrMalformed, says: "tx_xid: malformed XID: a value of type int64"},
+	{name: "a number", received: []pair{{"tx_xid", int64(42)}}, err: carry.ErrMalformed, says: "TX_XID: malformed XID: a value of type int64"},
 	{name: "a list in a list", received: []pair{{"TX_XID", []any{[]any{one}}}}, err: carry.ErrMalformed, says: "[]interface"},
 	{name: "a map", received: []pair{{"TX_XID", map[string]any{"x": one}}}, err: carry.ErrMalformed, says: "map"},
 	{name: "a branch type that is a number", received: []pair{{"TX_XID", one}, {"TX_BRANCH_TYPE", 1}}, err: carry.ErrMalformed, says: "TX_BRANCH_TYPE"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,8 +97,19 @@ func (f *newServiceFlags) run(ctx context.Context, out, progress io.Writer) erro
 		})
 	}
 	_, err = fmt.Fprintf(out, "%s is ready. Next:\n  cd %s\n%s  go test ./...\nIts README.md says what to change.\n",
-		f.options.Name, dir, map[bool]string{true: "  go mod tidy\n"}[f.noTidy])
+		f.options.Name, shellWord(dir), map[bool]string{true: "  go mod tidy\n"}[f.noTidy])
 	return err
+}
+
+// plainWord is text that a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellWord is text as one word of a command line, to be copied.
+func shellWord(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // chooseVersion has the module require the version of this program.
@@ -125,7 +137,7 @@ func tidyModule(ctx context.Context, dir string) error {
 	cmd := exec.CommandContext(ctx, "go", "mod", "tidy")
 	cmd.Dir = dir
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("the files are in %s, but go mod tidy failed there: %w; run it again when Go 1.26 and its module proxy can be reached\n%s", dir, err, text)
+		return fmt.Errorf("the files are in %s, but go mod tidy failed there: %w; it wants Go 1.26 and its module proxy: put right what is said below, and run it again\n%s", dir, err, bytes.TrimSpace(text))
 	}
 	return nil
 }

@@ -28,6 +28,46 @@ func newService(args ...string) (string, error) {
 // source is the root of this tree, from here.
 const source = "../.."
 
+// whatGoesWrong is a test in a starter's package: what cannot be opened or served
+// is an error of the starter's own, and no panic.
+const whatGoesWrong = `package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/qiao-tx/qiao/client"
+	"github.com/qiao-tx/qiao/server/servertest"
+)
+
+func TestWhatGoesWrong(t *testing.T) {
+	cfg := Config{Name: "one", Coordinator: servertest.Start(t), DB: t.TempDir() + "/one.db"}
+	c, err := client.Open(t.Context(), client.Config{Addresses: []string{cfg.Coordinator}, ApplicationID: cfg.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Service{client: c}
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.accounts, err = openAccounts(t.Context(), c.RM(), cfg); err == nil {
+		t.Error("opened without a coordinator")
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if _, err := startServer(taken.Addr().String(), &Service{}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("serve: %v", err)
+	}
+}
+`
+
 // Every starter compiles, has nothing that go vet finds, and its own test runs a
 // transaction that commits and others that roll back.
 func TestEveryStarterWorks(t *testing.T) {
@@ -45,6 +85,7 @@ func TestEveryStarterWorks(t *testing.T) {
 				require.NoError(t, json.Unmarshal([]byte(out), &answer))
 				assert.Equal(t, []any{dir, rpc, mode, true}, []any{answer.Dir, answer.RPC, answer.Mode, answer.Tidy})
 				assert.Contains(t, answer.Files, "service_test.go")
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "wrong_test.go"), []byte(whatGoesWrong), 0o600))
 				// No flag that would have Go compile the dependencies anew.
 				cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=all", "-ldflags=-s -w", "-v", "./...")
 				cmd.Dir = dir
@@ -61,6 +102,21 @@ func TestNewServiceTellsWhatIsNext(t *testing.T) {
 	out, err := newService("order", "--dir", dir, "--replace", source, "--no-tidy")
 	require.NoError(t, err)
 	assert.Equal(t, "order is ready. Next:\n  cd "+dir+"\n  go mod tidy\n  go test ./...\nIts README.md says what to change.\n", out)
+}
+
+func TestNewServiceQuotesTheDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "it's mine")
+	out, err := newService("order", "--dir", dir, "--replace", source, "--no-tidy")
+	require.NoError(t, err)
+	assert.Contains(t, out, "\n  cd '"+filepath.Dir(dir)+"/it'\\''s mine'\n")
+}
+
+// The files stay when Go refuses the module, and Go's reason is told.
+func TestNewServiceTellsWhyGoRefuses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "order")
+	_, err := newService("order", "--module", "con", "--dir", dir, "--replace", source)
+	require.ErrorContains(t, err, "put right what is said below, and run it again\ngo: malformed module path \"con\"")
+	assert.FileExists(t, filepath.Join(dir, "go.mod"))
 }
 
 func TestNewServiceRefusesWhatItCannotUse(t *testing.T) {

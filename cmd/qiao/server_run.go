@@ -29,7 +29,8 @@ const undoDeletionDelay = 3 * time.Minute
 type coordinatorServer struct {
 	cfg         config.Config
 	logger      *slog.Logger
-	store       openedStore
+	store       durableStore
+	storePlace  string
 	peers       *peers.Registry
 	coordinator *coordinator.Coordinator
 	gateway     *gateway.Server
@@ -74,7 +75,7 @@ func runServer(ctx context.Context, cfg config.Config, logger *slog.Logger, open
 	case <-ctx.Done():
 		logger.Info("stopping: no new transactions; waiting for what is under way; a second signal stops at once")
 	case <-s.store.Failed():
-		failure = fmt.Errorf("the store in %s failed: %w; nothing acknowledged is lost; repair the cause and start again", s.store.place, s.store.Err())
+		failure = fmt.Errorf("the store in %s failed: %w; nothing acknowledged is lost; repair the cause and start again", s.storePlace, s.store.Err())
 	case failure = <-s.served:
 	}
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
@@ -108,13 +109,16 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	if err != nil {
 		return nil, err
 	}
-	store, err := open(ctx, &cfg, address, logger)
+	opened, err := open(ctx, &cfg, address, logger)
 	if err != nil {
 		return nil, err
 	}
-	s := &coordinatorServer{cfg: cfg, logger: logger, store: store, peers: peers.New(logger), served: make(chan error, 1)}
+	store := opened.store
+	s := &coordinatorServer{
+		cfg: cfg, logger: logger, store: store, storePlace: opened.place, peers: peers.New(logger), served: make(chan error, 1),
+	}
 	s.coordinator, err = coordinator.New(ctx, coordinator.Config{
-		Store: store, Sole: store.sole, Dispatcher: s.peers, Address: address, WorkerID: store.workerID, Logger: logger,
+		Store: store, Sole: opened.sole, Dispatcher: s.peers, Address: address, WorkerID: opened.workerID, Logger: logger,
 		AnswerTimeout: cfg.AnswerTimeout,
 		Machine: txn.Machine{
 			// An answer that comes at the last moment still comes in time.
@@ -148,7 +152,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	})
 	logger.Info("serving", "address", listener.Addr().String(), "advertised", address, "data", cfg.Data, "version", buildVersion())
 	if registry != nil {
-		s.announcement = announce(background, registry, address, store.sole, logger)
+		s.announcement = announce(background, registry, address, opened.sole, logger)
 	}
 	return s, nil
 }

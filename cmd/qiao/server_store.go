@@ -23,7 +23,7 @@ type durableStore interface {
 
 // openedStore is a store with what a coordinator has to know of it.
 type openedStore struct {
-	durableStore
+	store    durableStore
 	workerID int
 	// sole: no other coordinator uses it.
 	sole bool

@@ -382,7 +382,7 @@ func TestServerEndsWhenItsStoreFails(t *testing.T) {
 	go func() {
 		ended <- runServer(t.Context(), cfg, slog.New(slog.DiscardHandler),
 			func(context.Context, *config.Config, string, *slog.Logger) (openedStore, error) {
-				return openedStore{durableStore: store, workerID: 1}, nil
+				return openedStore{store: store, workerID: 1}, nil
 			})
 	}()
 	require.Eventually(t, func() bool { _, err := os.Stat(cfg.PortFile); return err == nil }, serverPatience, time.Millisecond)

@@ -75,8 +75,12 @@ func (o Options) dubbo() bool { return o.RPC == "dubbo" || o.RPC == "triple" }
 
 var (
 	nameForm   = regexp.MustCompile(`^[a-z](-?[a-z0-9]+)*$`)
+	majorForm  = regexp.MustCompile(`^v[2-9]$|^v[1-9]\d+$`)
 	moduleForm = regexp.MustCompile(`^[A-Za-z0-9][\w.~-]*(/[A-Za-z0-9_][\w.~-]*)*$`)
 )
+
+// ownModule is the module that a starter requires, so it cannot have that name.
+const ownModule = "github.com/qiao-tx/qiao"
 
 // maxName is the longest name: it becomes a part of resource ids.
 const maxName = 40
@@ -91,6 +95,8 @@ func (o Options) check() error {
 		return fmt.Errorf("%w mode %q: want one of %s", ErrInvalid, o.Mode, strings.Join(Modes(), ", "))
 	case !moduleForm.MatchString(o.Module) || strings.HasSuffix(o.Module, "."):
 		return fmt.Errorf("%w module %q: want a Go module's path, such as github.com/acme/%s", ErrInvalid, o.Module, o.Name)
+	case o.Module == ownModule || strings.HasPrefix(o.Module, ownModule+"/"):
+		return fmt.Errorf("%w module %q: it is Qiao's own; want your own, such as github.com/acme/%s", ErrInvalid, o.Module, o.Name)
 	case o.Version == "":
 		return fmt.Errorf("%w version: it is empty", ErrInvalid)
 	case strings.ContainsAny(o.Replace, " \t\n\"`'"):
@@ -137,7 +143,7 @@ func Write(o Options) (dir string, files []string, err error) {
 // render returns the texts of the files by their names.
 func (o Options) render() (map[string][]byte, error) {
 	values := map[string]any{
-		"Name": o.Name, "Module": o.Module, "Version": o.Version, "Replace": filepath.ToSlash(o.Replace),
+		"Name": o.Name, "Module": o.Module, "Program": program(o.Module), "Version": o.Version, "Replace": filepath.ToSlash(o.Replace),
 		"AT": o.Mode == "at", "TCC": o.Mode == "tcc", "GRPC": o.RPC == "grpc", "Dubbo": o.dubbo(), "Triple": o.RPC == "triple",
 		"RPCName":  map[string]string{"dubbo": "Dubbo", "triple": "Triple", "grpc": "gRPC", "http": "HTTP"}[o.RPC],
 		"ModeName": map[string]string{"at": "AT, which undoes by itself", "tcc": "TCC: try, confirm, cancel"}[o.Mode],
@@ -166,6 +172,16 @@ func (o Options) render() (map[string][]byte, error) {
 	return texts, err
 }
 
+// program is what go build calls the program of a module: a last element that is
+// a major version is not its name.
+func program(module string) string {
+	dir, name := path.Split(module)
+	if dir != "" && majorForm.MatchString(name) {
+		return path.Base(dir)
+	}
+	return name
+}
+
 // vacant returns nil when dir is empty or not there.
 func vacant(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -180,22 +196,53 @@ func vacant(dir string) error {
 	return nil
 }
 
-// place writes the files beside dir first, so that dir is there as a whole or not
-// at all.
-func place(dir string, texts map[string][]byte) (err error) {
+// place writes the files to a draft first, so that dir is there as a whole or not
+// at all. A directory that is there already keeps its owner, its mode and the links
+// to it: it may be the one that somebody stands in.
+func place(dir string, texts map[string][]byte) error {
+	info, err := os.Stat(dir)
+	if err == nil && info.IsDir() {
+		return fill(dir, texts)
+	}
 	parent := filepath.Dir(filepath.Clean(dir))
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
 	}
+	return withDraft(parent, texts, func(draft string) error {
+		if err := os.Chmod(draft, 0o755); err != nil { // MkdirTemp's is private
+			return err
+		}
+		return os.Rename(draft, dir)
+	})
+}
+
+// fill moves the files into an empty directory.
+func fill(dir string, texts map[string][]byte) error {
+	return withDraft(dir, texts, func(draft string) (err error) {
+		entries, err := os.ReadDir(draft)
+		if err != nil {
+			return err
+		}
+		for i, entry := range entries {
+			if err := os.Rename(filepath.Join(draft, entry.Name()), filepath.Join(dir, entry.Name())); err != nil {
+				for _, moved := range entries[:i] {
+					err = errors.Join(err, os.RemoveAll(filepath.Join(dir, moved.Name())))
+				}
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// withDraft writes the files to a new directory in parent and calls use, which may
+// move it; what is left of it then goes.
+func withDraft(parent string, texts map[string][]byte, use func(draft string) error) (err error) {
 	draft, err := os.MkdirTemp(parent, ".qiao-new-")
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(draft))
-		}
-	}()
+	defer func() { err = errors.Join(err, os.RemoveAll(draft)) }()
 	for name, text := range texts {
 		file := filepath.Join(draft, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -205,11 +252,5 @@ func place(dir string, texts map[string][]byte) (err error) {
 			return err
 		}
 	}
-	if err := os.Chmod(draft, 0o755); err != nil { // MkdirTemp's is private
-		return err
-	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.Rename(draft, dir)
+	return use(draft)
 }

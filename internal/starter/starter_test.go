@@ -75,6 +75,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{`module "a//b"`, func(o *Options) { o.Module = "a//b" }},
 		{`module "a/../b"`, func(o *Options) { o.Module = "a/../b" }},
 		{`module "a b"`, func(o *Options) { o.Module = "a b" }},
+		{"Qiao's own", func(o *Options) { o.Module = "github.com/qiao-tx/qiao" }},
+		{"Qiao's own", func(o *Options) { o.Module = "github.com/qiao-tx/qiao/client" }},
 		{"version", func(o *Options) { o.Version = "" }},
 		{"replace", func(o *Options) { o.Replace = "/a dir" }},
 	} {
@@ -104,4 +106,46 @@ func TestWhatIsThereStays(t *testing.T) {
 	_, _, err = Write(valid(empty))
 	require.NoError(t, err)
 	assert.FileExists(t, filepath.Join(empty, "go.mod"))
+}
+
+// Somebody who stands in the new directory writes there, and keeps it as it is.
+func TestADirectoryThatIsThereIsFilled(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mine")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	link := filepath.Join(filepath.Dir(dir), "link")
+	require.NoError(t, os.Symlink(dir, link))
+	t.Chdir(dir)
+	_, files, err := Write(valid("."))
+	require.NoError(t, err)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, entries, len(files)-2, "three of the files are in bankpb, and no draft is left")
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+
+	for _, entry := range entries {
+		require.NoError(t, os.RemoveAll(entry.Name()))
+	}
+	_, _, err = Write(valid(link))
+	require.NoError(t, err)
+	assert.FileExists(t, filepath.Join(dir, "bankpb", "bank.proto"))
+	target, err := os.Readlink(link)
+	require.NoError(t, err)
+	assert.Equal(t, dir, target)
+}
+
+func TestTheProgramIsIgnoredByGit(t *testing.T) {
+	for module, want := range map[string]string{
+		"": "/order-service\n", "github.com/acme/shop": "/shop\n", "github.com/acme/shop/v2": "/shop\n", "shop": "/shop\n",
+		"github.com/acme/shop/v1x": "/v1x\n",
+	} {
+		o := valid(filepath.Join(t.TempDir(), "x"))
+		o.Module = module
+		_, _, err := Write(o)
+		require.NoError(t, err)
+		text, err := os.ReadFile(filepath.Join(o.Dir, ".gitignore"))
+		require.NoError(t, err)
+		assert.True(t, strings.HasPrefix(string(text), want), "%s: %s", module, text)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/storage"
@@ -221,4 +222,25 @@ func ids(t *testing.T, db *sql.DB, statement string) []int64 {
 	}
 	require.NoError(t, rows.Err())
 	return list
+}
+
+// While a database takes no writes nothing is written, and when it takes them again
+// the store goes on.
+func TestADatabaseThatIsReadOnly(t *testing.T) {
+	s := open(t, Config{Type: "postgresql", DSN: testenv.PostgreSQL(t), CreateTables: true, Lease: time.Minute})
+	conn, err := s.db.Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
+	var name string
+	require.NoError(t, conn.QueryRowContext(t.Context(), "SELECT current_database()").Scan(&name))
+	readOnly := func(value string) {
+		_, err := conn.ExecContext(t.Context(), "ALTER DATABASE "+name+" SET default_transaction_read_only="+value)
+		require.NoError(t, err)
+	}
+	readOnly("on")
+	s.forgetConnections() // the next ones are read-only
+	b := &storage.Batch{XID: xid.New("10.0.0.1:8091", 200), Global: &storage.Global{ID: 200, Status: protocol.StatusBegin, BeganAt: 1, TimeoutMillis: 1}}
+	require.ErrorIs(t, s.Apply(t.Context(), b), storage.ErrUnavailable)
+	readOnly("off")
+	require.NoError(t, s.Apply(t.Context(), b), "on a new connection")
 }

@@ -38,8 +38,10 @@ type Store struct {
 	dialect *dialect
 	db      *sql.DB
 	timeout time.Duration
-	widths  widths
-	node    *node
+	// connections are kept open.
+	connections int
+	widths      widths
+	node        *node
 
 	queue   *queue
 	writing sync.WaitGroup
@@ -81,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	db.SetMaxOpenConns(cfg.Connections + 1)
 	db.SetMaxIdleConns(cfg.Connections + 1)
-	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, queue: newQueue(), ending: make(chan struct{})}
+	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, connections: cfg.Connections + 1, queue: newQueue(), ending: make(chan struct{})}
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -105,6 +107,12 @@ func (s *Store) context(d time.Duration) (context.Context, context.CancelFunc) {
 		}
 	})
 	return ctx, func() { close(stop); cancel() }
+}
+
+// forgetConnections closes those that nobody uses.
+func (s *Store) forgetConnections() {
+	s.db.SetMaxIdleConns(0)
+	s.db.SetMaxIdleConns(s.connections)
 }
 
 // open answers why nothing can be asked now, or nil.

@@ -130,6 +130,9 @@ func (s *Store) commit(batches []*storage.Batch) ([]error, error) {
 		}
 		switch s.dialect.failure(err) {
 		case raced:
+		case readOnly: // after a fail-over: the next connections find the new primary
+			s.forgetConnections()
+			return nil, fmt.Errorf("%w: the database takes no writes: %w", storage.ErrUnavailable, err)
 		case full:
 			return nil, fmt.Errorf("%w: %w", storage.ErrFull, err)
 		default:

@@ -53,6 +53,7 @@ type listing struct {
 	registry   *Registry
 	key, value string
 	lease      clientv3.LeaseID // 0 before the first
+	warned     bool             // of another process under the address
 }
 
 // keep lists the node, calls listed, and keeps it listed until that fails or ctx
@@ -104,17 +105,33 @@ func (l *listing) begin(ctx context.Context, client *clientv3.Client) error {
 	return err
 }
 
-// restore writes the entry again if somebody has removed it. An etcd that does not
-// answer is left to the lease to notice.
+// restore writes the entry again if somebody has removed it, and tells of another
+// process that has replaced it. An etcd that does not answer is left to the lease to
+// notice.
 func (l *listing) restore(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	missing := clientv3.Compare(clientv3.CreateRevision(l.key), "=", 0)
-	_, err := client.Txn(ctx).If(missing).Then(clientv3.OpPut(l.key, l.value, clientv3.WithLease(l.lease))).Commit()
+	answer, err := client.Txn(ctx).If(missing).
+		Then(clientv3.OpPut(l.key, l.value, clientv3.WithLease(l.lease))).Else(clientv3.OpGet(l.key)).Commit()
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return errLost
 	}
+	if err == nil && !answer.Succeeded {
+		l.noteTwin(answer)
+	}
 	return nil
+}
+
+// noteTwin warns once when the entry is another process's: one of the two would get
+// what belongs to the other.
+func (l *listing) noteTwin(answer *clientv3.TxnResponse) {
+	for _, kv := range answer.Responses[0].GetResponseRange().GetKvs() {
+		if kv.GetLease() != int64(l.lease) && !l.warned {
+			l.warned = true
+			l.registry.cfg.Logger.Warn("another process is listed in etcd under this node's address; advertise an address of its own for each", "key", l.key)
+		}
+	}
 }
 
 // end takes the node off the list at once.

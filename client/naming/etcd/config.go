@@ -36,7 +36,8 @@ type Config struct {
 	// matters to Announce only. From 2 s to 1 h, in whole seconds; default 10 s, as
 	// in Java.
 	LeaseTTL time.Duration
-	// Logger hears of entries that make no sense. Nil means slog.Default.
+	// Logger hears of entries that make no sense, and of another process that is
+	// listed under a node's address. Nil means slog.Default.
 	Logger *slog.Logger
 }
 

@@ -340,6 +340,41 @@ func TestAnEntryThatIsDeleted(t *testing.T) {
 	awaitFound(t, clients, "10.0.0.1:8091")
 }
 
+// TestTwoNodesWithOneAddress: the one that was replaced says so, once; the entry is
+// there as long as one of them is.
+func TestTwoNodesWithOneAddress(t *testing.T) {
+	t.Parallel()
+	s := testenv.Etcd(t)
+	warnings := make(chan string, 10)
+	first := announce(t, registry(t, s, func(cfg *etcd.Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(lines(warnings), nil))
+	}), "10.0.0.1:8091")
+	first.awaitListed()
+	second := announce(t, registry(t, s), "10.0.0.1:8091")
+	second.awaitListed()
+	select {
+	case line := <-warnings:
+		assert.Contains(t, line, "another process is listed in etcd under this node's address")
+		assert.Contains(t, line, "registry-seata-default-10.0.0.1:8091")
+	case <-time.After(patience):
+		t.Fatal("nobody warns")
+	}
+	require.NoError(t, second.stop())
+	clients := registry(t, s)
+	awaitFound(t, clients, "10.0.0.1:8091")
+	require.NoError(t, first.stop())
+	awaitFound(t, clients)
+	assert.Empty(t, warnings)
+}
+
+// lines is a writer that hands each write over.
+type lines chan<- string
+
+func (l lines) Write(text []byte) (int, error) {
+	l <- string(text)
+	return len(text), nil
+}
+
 func TestEntriesThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	s := testenv.Etcd(t)
