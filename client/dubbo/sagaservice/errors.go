@@ -7,6 +7,7 @@ import (
 	"dubbo.apache.org/dubbo-go/v3/protocol/base"
 	"dubbo.apache.org/dubbo-go/v3/protocol/dubbo/hessian2"
 	"dubbo.apache.org/dubbo-go/v3/protocol/triple/triple_protocol"
+	getty "github.com/apache/dubbo-getty"
 	"google.golang.org/grpc/codes"
 
 	"github.com/qiao-tx/qiao/saga"
@@ -43,7 +44,7 @@ func refusal(r saga.Request, err error) error {
 	text := err.Error()
 	e := &saga.Exception{Class: rpcException, Message: message + text, Cause: err}
 	switch {
-	case errors.Is(err, base.ErrClientClosed), errors.Is(err, base.ErrDestroyedInvoker), neverLeft(text):
+	case errors.Is(err, base.ErrClientClosed), errors.Is(err, base.ErrDestroyedInvoker), errors.Is(err, getty.ErrSessionClosed), neverLeft(text):
 		return notSent(errors.New(e.Message))
 	case strings.HasPrefix(text, "maybe the client read timeout"):
 		e.Also = []string{socketTimeout, ioException}

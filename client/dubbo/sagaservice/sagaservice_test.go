@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,6 +157,12 @@ func serve(t *testing.T, name, iface, address string, shop *Shop) {
 	}, 10*time.Second, 5*time.Millisecond)
 }
 
+var served atomic.Int64
+
+// fresh is an interface's name for one run: dubbo-go keeps every interface it has
+// served until the process ends.
+func fresh(iface string) string { return fmt.Sprint(iface, ".", served.Add(1)) }
+
 // invoker calls the service "shop" at an address.
 func invoker(name, iface, address string) *sagaservice.Invoker {
 	return sagaservice.New(sagaservice.Config{
@@ -183,7 +190,7 @@ const order = `{"Name": "order", "StartState": "Reserve", "Version": "1", "State
 func TestMachines(t *testing.T) {
 	for name := range protocols() {
 		t.Run(name, func(t *testing.T) {
-			shop, iface, address := &Shop{}, "test.saga."+name, freeAddress(t)
+			shop, iface, address := &Shop{}, fresh("test.saga."+name), freeAddress(t)
 			serve(t, name, iface, address, shop)
 			app, err := qiao.Open(t.Context(), qiao.Config{Addresses: []string{servertest.Start(t)}, ApplicationID: "orders"})
 			require.NoError(t, err)
@@ -227,7 +234,7 @@ func TestMachines(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for name := range protocols() {
 		t.Run(name, func(t *testing.T) {
-			shop, iface, address := &Shop{end: make(chan struct{})}, "test.errors."+name, freeAddress(t)
+			shop, iface, address := &Shop{end: make(chan struct{})}, fresh("test.errors."+name), freeAddress(t)
 			i := invoker(name, iface, address)
 			invoke := func(ctx context.Context, service, method string, input ...any) *saga.Exception {
 				_, err := i.Invoke(ctx, saga.Request{Service: service, Method: method, Input: input, Call: saga.Call{Key: "k", State: "Größe"}})
@@ -262,16 +269,13 @@ func TestErrors(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			e = invoke(ctx, "shop", "Wait")
-			close(shop.end)
+			// Last of all: over dubbo the late answer breaks the connection, and dubbo-go's
+			// calls race with its making another.
+			defer close(shop.end)
 			require.NotNil(t, e)
 			assert.True(t, e.NoAnswer, "%+v", e)
 			assert.Contains(t, e.Also, "java.net.SocketTimeoutException", "%+v", e)
 			assert.Len(t, shop.seen(), before+1, "a call is sent once")
-			// Over dubbo the late answer breaks the connection, and dubbo-go makes another.
-			require.Eventually(t, func() bool {
-				_, err := i.Invoke(t.Context(), saga.Request{Service: "shop", Method: "Pay", Input: []any{1}})
-				return err == nil
-			}, 20*time.Second, 20*time.Millisecond, "calls go on")
 
 			e = invoke(t.Context(), "shops", "Pay", 1)
 			require.NotNil(t, e)
