@@ -246,7 +246,7 @@ func (d *driver) goOn(ctx context.Context, id string, c machine.Call) (*machine.
 
 // inner drives an inner execution within the call of the outer one.
 func (d *driver) inner(ctx context.Context, x *machine.Execution, step machine.Step) (*machine.Execution, error) {
-	in := &driver{Engine: d.Engine, x: x, xid: d.xid}
+	in := &driver{transaction{d.Engine, d.xid, x.Machine().Name}, x}
 	if err := in.commit(ctx, &step); err != nil {
 		return nil, err
 	}

@@ -19,17 +19,17 @@ import (
 const namePrefix = "$Saga_"
 
 // beginID returns the id of a new saga: its XID under a coordinator.
-func (e *Engine) beginID(ctx context.Context, m *statelang.Machine) (string, error) {
-	if e.cfg.Coordinator == nil || !m.Persist {
+func (e *Engine) beginID(ctx context.Context, name string, known bool, timeout time.Duration) (string, error) {
+	if e.cfg.Coordinator == nil || !known {
 		return sagalog.NewID(time.Now()), nil
 	}
-	return e.cfg.Coordinator.Begin(ctx, namePrefix+m.Name, e.cfg.Timeout)
+	return e.cfg.Coordinator.Begin(ctx, namePrefix+name, timeout)
 }
 
 // abandonID ends the global transaction of a saga that did not begin. If that
 // fails, its time-out ends it: the engine does not know the saga then.
-func (e *Engine) abandonID(ctx context.Context, id string, m *statelang.Machine) {
-	if e.cfg.Coordinator == nil || !m.Persist {
+func (e *Engine) abandonID(ctx context.Context, id string, known bool) {
+	if e.cfg.Coordinator == nil || !known {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -57,13 +57,32 @@ func (e *Engine) rowID() string {
 	return strconv.FormatUint(uint64(time.Now().UnixMilli())<<counterBits|n, 10)
 }
 
-// branch returns the id of a new run: that of a branch under a coordinator.
-func (d *driver) branch(ctx context.Context, r *machine.Row) (string, error) {
-	if d.xid == "" || d.cfg.NoBranches {
-		return d.rowID(), nil
+// transaction is what the coordinator knows of an instance.
+type transaction struct {
+	*Engine
+	// xid is the global transaction of the outermost saga, or empty.
+	xid string
+	// machine names the branches.
+	machine string
+}
+
+// transactionOf returns that of an instance, whose log the coordinator may know.
+func (e *Engine) transactionOf(i *machine.Instance, name string, known bool) transaction {
+	t := transaction{Engine: e, machine: name}
+	if e.cfg.Coordinator != nil && known {
+		t.xid = rootID(i)
 	}
-	id, err := d.cfg.Coordinator.RegisterBranch(ctx, rm.Registration{
-		XID: d.xid, Type: protocol.TypeSaga, ResourceID: d.x.Machine().Name + "#" + r.Name,
+	return t
+}
+
+// branch returns the id of a new run of a state: that of a branch under a
+// coordinator.
+func (t transaction) branch(ctx context.Context, state string) (string, error) {
+	if t.xid == "" || t.cfg.NoBranches {
+		return t.rowID(), nil
+	}
+	id, err := t.cfg.Coordinator.RegisterBranch(ctx, rm.Registration{
+		XID: t.xid, Type: protocol.TypeSaga, ResourceID: t.machine + "#" + state,
 		RequestKey: sagalog.NewID(time.Now()),
 	})
 	if err != nil {
@@ -72,23 +91,33 @@ func (d *driver) branch(ctx context.Context, r *machine.Row) (string, error) {
 	return strconv.FormatInt(id, 10), nil
 }
 
-// tell reports what a written batch means to the coordinator. What it does not hear
-// now it asks for: it orders the saga on, and gets the answer from the log.
-func (d *driver) tell(ctx context.Context, b *machine.Batch) {
-	if d.xid == "" {
+// tellEnd reports what a written end means to the coordinator. What it does not
+// hear now it asks for: it orders the saga on, and gets the answer from the log.
+func (t transaction) tellEnd(ctx context.Context, i *machine.Instance, timeout time.Duration) {
+	if t.xid == "" || i == nil || i.ParentID != "" || time.Since(i.Updated) > timeout {
 		return
 	}
-	if !d.cfg.NoBranches {
+	if _, err := t.cfg.Coordinator.Report(ctx, t.xid, globalStatus(i)); err != nil {
+		t.cfg.Logger.Warn("saga: the coordinator was not told of the end; it will ask", "saga", t.xid, "error", err)
+	}
+}
+
+// tell reports what a written batch means to the coordinator.
+func (d *driver) tell(ctx context.Context, b *machine.Batch) {
+	if d.xid != "" && !d.cfg.NoBranches {
 		for _, r := range b.Done {
-			d.reportBranch(ctx, r)
+			origin := r
+			if r.CompensatedFor != "" {
+				for _, other := range d.x.Rows {
+					if other.ID == r.CompensatedFor {
+						origin = other
+					}
+				}
+			}
+			d.reportBranch(ctx, r, origin, d.x.Origin(origin))
 		}
 	}
-	if b.Finish == nil || b.Finish.ParentID != "" || time.Since(b.Finish.Updated) > d.cfg.Timeout {
-		return
-	}
-	if _, err := d.cfg.Coordinator.Report(ctx, d.xid, globalStatus(b.Finish)); err != nil {
-		d.cfg.Logger.Warn("saga: the coordinator was not told of the end; it will ask", "saga", d.xid, "error", err)
-	}
+	d.tellEnd(ctx, b.Finish, d.cfg.Timeout)
 }
 
 // globalStatus is what a coordinator is told of an instance's end
@@ -111,28 +140,21 @@ func globalStatus(i *machine.Instance) protocol.GlobalStatus {
 	return protocol.StatusUnKnown
 }
 
-func (d *driver) reportBranch(ctx context.Context, r *machine.Row) {
-	origin := r
-	if r.CompensatedFor != "" {
-		for _, other := range d.x.Rows {
-			if other.ID == r.CompensatedFor {
-				origin = other
-			}
-		}
-	}
+// reportBranch reports how a run r ended, which is that of origin or undoes it;
+// first is the one that has the branch.
+func (t transaction) reportBranch(ctx context.Context, r, origin, first *machine.Row) {
 	status := branchStatus(r, origin)
-	if status == protocol.BranchPhaseTwoCommitted && !d.cfg.ReportSuccess && r.RetriedFor == "" {
+	if status == protocol.BranchPhaseTwoCommitted && !t.cfg.ReportSuccess && r.RetriedFor == "" {
 		return
 	}
-	origin = d.x.Origin(origin)
-	id, err := strconv.ParseInt(origin.ID, 10, 64)
+	id, err := strconv.ParseInt(first.ID, 10, 64)
 	if err != nil { // it began without a coordinator
 		return
 	}
-	err = d.cfg.Coordinator.ReportBranch(ctx, rm.Report{Status: status,
-		Branch: rm.Branch{XID: d.xid, ID: id, Type: protocol.TypeSaga, ResourceID: d.x.Machine().Name + "#" + origin.Name}})
+	err = t.cfg.Coordinator.ReportBranch(ctx, rm.Report{Status: status,
+		Branch: rm.Branch{XID: t.xid, ID: id, Type: protocol.TypeSaga, ResourceID: t.machine + "#" + first.Name}})
 	if err != nil {
-		d.cfg.Logger.Info("saga: a branch's status was not reported", "saga", d.xid, "state", r.Name, "error", err)
+		t.cfg.Logger.Info("saga: a branch's status was not reported", "saga", t.xid, "state", r.Name, "error", err)
 	}
 }
 
@@ -190,7 +212,7 @@ func (r resource) Commit(ctx context.Context, b rm.Branch) (protocol.BranchStatu
 }
 
 func (r resource) Rollback(ctx context.Context, b rm.Branch) (protocol.BranchStatus, error) {
-	x, err := r.e.reload(ctx, b.XID)
+	_, p, err := r.e.load(ctx, b.XID)
 	if errors.Is(err, sagalog.ErrNotFound) {
 		return protocol.BranchPhaseTwoRollbacked, nil
 	}
@@ -199,7 +221,7 @@ func (r resource) Rollback(ctx context.Context, b rm.Branch) (protocol.BranchSta
 	}
 	timedOut := b.ApplicationData == protocol.StatusTimeoutRollbacking.String() ||
 		b.ApplicationData == protocol.StatusTimeoutRollbackRetrying.String()
-	if x.Machine().RecoverStrategy == statelang.Forward && timedOut {
+	if p.code == nil && p.Machine.RecoverStrategy == statelang.Forward && timedOut {
 		return protocol.BranchPhaseTwoCommitFailedRetryable, nil
 	}
 	saga, err := r.e.Compensate(ctx, b.XID, nil)

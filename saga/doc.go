@@ -1,5 +1,5 @@
 // Package saga runs sagas: sequences of services, each with one that undoes it,
-// written in Seata's JSON language of state machines.
+// written in Seata's JSON language of state machines, or as a Go function (Code).
 //
 // Job: start, go on with, compensate and recover instances; call their services;
 // write every step to the log before it is acted on; tell the coordinator.

@@ -12,18 +12,12 @@ import (
 
 // driver carries out the steps of one execution.
 type driver struct {
-	*Engine
+	transaction
 	x *machine.Execution
-	// xid is the global transaction of the outermost saga, or empty.
-	xid string
 }
 
 func (e *Engine) driver(x *machine.Execution) *driver {
-	d := &driver{Engine: e, x: x}
-	if e.cfg.Coordinator != nil && x.Machine().Persist {
-		d.xid = rootID(x.Instance)
-	}
-	return d
+	return &driver{e.transactionOf(x.Instance, x.Machine().Name, x.Machine().Persist), x}
 }
 
 // Waits between attempts to reach a log that fails, and how many there are: a log
@@ -62,7 +56,7 @@ func (d *driver) drive(ctx context.Context, step machine.Step) error {
 
 // final errors are not mended by trying again.
 func final(err error) bool {
-	for _, known := range []error{sagalog.ErrTaken, sagalog.ErrFenced, sagalog.ErrExists, ErrFault, ErrClosed} {
+	for _, known := range []error{sagalog.ErrTaken, sagalog.ErrFenced, sagalog.ErrExists, ErrFault, ErrClosed, ErrChanged, ErrNotRegistered} {
 		if errors.Is(err, known) {
 			return true
 		}
@@ -83,20 +77,12 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 
 // again reads the instance and resumes it.
 func (d *driver) again(ctx context.Context) error {
-	log, err := d.cfg.Store.Load(ctx, d.x.Instance.ID)
-	if err != nil {
-		return err
-	}
-	p, err := d.programByID(ctx, log.Instance.MachineID)
-	if err != nil {
-		return err
-	}
-	x, err := machine.Reload(p.Program, d.settings(), log)
+	x, err := d.reload(ctx, d.x.Instance.ID)
 	if err != nil {
 		return err
 	}
 	d.x = x
-	if !log.Instance.Live {
+	if !x.Instance.Live {
 		return nil
 	}
 	step := x.Resume(time.Now())
@@ -163,7 +149,7 @@ func (d *driver) identify(ctx context.Context, step *machine.Step) *machine.Fail
 		if r.ID != "" {
 			continue
 		}
-		id, err := d.branch(ctx, r)
+		id, err := d.branch(ctx, r.Name)
 		if err != nil {
 			f := d.failure(err)
 			f.Message = fmt.Sprintf("state %s cannot begin: %s", r.Name, f.Message)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,19 +25,39 @@ type Engine struct {
 	functions map[string]map[string]*function
 	programs  map[string]*program // by definition id
 	newest    map[string]*program // by name
-	// running has what ends a saga that this engine drives.
-	running map[string]context.CancelFunc
+	codes     map[string]*code    // by name@version
+	// running are the sagas that this engine drives.
+	running map[string]*life
+	// waiting are the instances that wait for a signal.
+	waiting map[string]chan struct{}
+	// watching: signals that other processes take in are looked for.
+	watching bool
 	// stopAdopting ends the search for sagas of nodes that die; nil if there is none.
 	stopAdopting    context.CancelFunc
 	closing, closed bool
+	// park is closed when closing begins.
+	park chan struct{}
 	// work are the goroutines of the engine.
 	work sync.WaitGroup
 }
 
-// program is a compiled definition.
+// program is a definition that can be run: a compiled machine, or code.
 type program struct {
 	*machine.Program
-	id string
+	code *code
+	id   string
+}
+
+// life is that of a saga in this process.
+type life struct {
+	stop context.CancelFunc
+	done chan struct{}
+	// undo is closed when a saga in code is to be undone from where it is, because
+	// of cause.
+	undo  chan struct{}
+	cause *machine.Failure
+	// err is why a saga in code has stopped without an end.
+	err error
 }
 
 // Open returns an Engine. With a Coordinator it makes itself known to it. Give the
@@ -46,7 +67,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, functions: map[string]map[string]*function{},
-		programs: map[string]*program{}, newest: map[string]*program{}, running: map[string]context.CancelFunc{}}
+		programs: map[string]*program{}, newest: map[string]*program{},
+		codes: map[string]*code{}, running: map[string]*life{}, waiting: map[string]chan struct{}{}, park: make(chan struct{})}
+	e.rows.Store(uint64(rand.Uint32())) // apart from an engine that ended in this millisecond
 	if cfg.Coordinator != nil {
 		if err := cfg.Coordinator.RegisterResource(ctx, resource{e}); err != nil {
 			return nil, fmt.Errorf("saga: %w", err)
@@ -56,9 +79,13 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 // Close refuses new sagas and waits for those that run. When ctx ends first, they
-// are stopped where they are: an engine on the same log goes on with them.
+// are stopped where they are: an engine on the same log goes on with them. It does
+// not wait for sagas in code that wait for a time or a signal.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
+	if !e.closing {
+		close(e.park)
+	}
 	e.closing = true
 	if e.stopAdopting != nil {
 		e.stopAdopting()
@@ -74,8 +101,8 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	e.closed = true
-	for _, stop := range e.running {
-		stop()
+	for _, l := range e.running {
+		l.stop()
 	}
 	e.mu.Unlock()
 	<-done
@@ -103,7 +130,7 @@ func (e *Engine) Define(ctx context.Context, text []byte) (*statelang.Machine, e
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p := &program{compiled, d.ID}
+	p := &program{Program: compiled, id: d.ID}
 	e.programs[d.ID], e.newest[m.Name] = p, p
 	return m, nil
 }
@@ -141,6 +168,9 @@ func (e *Engine) programByID(ctx context.Context, id string) (*program, error) {
 }
 
 func (e *Engine) keep(d sagalog.Definition, newest bool) (*program, error) {
+	if d.Type == sagalog.Code {
+		return e.keepCode(d), nil
+	}
 	m, err := statelang.Parse([]byte(d.Content))
 	if err != nil {
 		return nil, fmt.Errorf("saga: definition %s of %q: %w", d.ID, d.Name, err)
@@ -151,7 +181,7 @@ func (e *Engine) keep(d sagalog.Definition, newest bool) (*program, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p := &program{compiled, d.ID}
+	p := &program{Program: compiled, id: d.ID}
 	e.programs[d.ID] = p
 	if newest {
 		e.newest[d.Name] = p
@@ -227,6 +257,9 @@ func (e *Engine) StartAsync(ctx context.Context, name string, params map[string]
 	if err != nil {
 		return nil, err
 	}
+	if p.code != nil {
+		return nil, fmt.Errorf("saga: %s is a saga in code: start it with Flow.Start", name)
+	}
 	if err := e.ready(p.Machine); err != nil {
 		return nil, fmt.Errorf("saga: start %s: %w", name, err)
 	}
@@ -236,7 +269,7 @@ func (e *Engine) StartAsync(ctx context.Context, name string, params map[string]
 	}
 	variables, _ := own.(map[string]any)
 	inst := &machine.Instance{MachineID: p.id, Tenant: e.cfg.Tenant, BusinessKey: o.BusinessKey, StartParams: variables}
-	if inst.ID, err = e.beginID(ctx, p.Machine); err != nil {
+	if inst.ID, err = e.beginID(ctx, p.Machine.Name, p.Machine.Persist, e.cfg.Timeout); err != nil {
 		return nil, fmt.Errorf("saga: start %s: %w", name, err)
 	}
 	life, err := e.claim(ctx, inst.ID)
@@ -246,7 +279,7 @@ func (e *Engine) StartAsync(ctx context.Context, name string, params map[string]
 	d := e.driver(machine.New(p.Program, e.settings(), inst))
 	step := d.x.Begin(time.Now())
 	if err := d.commit(life, &step); err != nil {
-		e.abandonID(life, inst.ID, p.Machine)
+		e.abandonID(life, inst.ID, p.Machine.Persist)
 		e.release(inst.ID)
 		return nil, fmt.Errorf("saga: start %s: %w", name, err)
 	}
@@ -309,15 +342,16 @@ func (e *Engine) claim(ctx context.Context, id string) (context.Context, error) 
 	if e.running[id] != nil {
 		return nil, fmt.Errorf("saga %s: %w", id, ErrRunning)
 	}
-	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e.running[id] = stop
+	of, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.running[id] = &life{stop: stop, done: make(chan struct{}), undo: make(chan struct{})}
 	e.work.Add(1)
-	return life, nil
+	return of, nil
 }
 
 func (e *Engine) release(id string) {
 	e.mu.Lock()
-	e.running[id]()
+	e.running[id].stop()
+	close(e.running[id].done)
 	delete(e.running, id)
 	e.mu.Unlock()
 	e.work.Done()

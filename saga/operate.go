@@ -10,29 +10,46 @@ import (
 	"github.com/qiao-tx/qiao/saga/machine"
 )
 
-func (e *Engine) reload(ctx context.Context, id string) (*machine.Execution, error) {
+// load reads an instance and its definition.
+func (e *Engine) load(ctx context.Context, id string) (*machine.Log, *program, error) {
 	log, err := e.cfg.Store.Load(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := e.programByID(ctx, log.Instance.MachineID)
+	return log, p, err
+}
+
+func (e *Engine) reload(ctx context.Context, id string) (*machine.Execution, error) {
+	log, p, err := e.load(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return e.fromLog(ctx, log)
-}
-
-func (e *Engine) fromLog(ctx context.Context, log *machine.Log) (*machine.Execution, error) {
-	p, err := e.programByID(ctx, log.Instance.MachineID)
-	if err != nil {
-		return nil, err
+	if p.code != nil {
+		return nil, fmt.Errorf("saga %s is one in code, not a state machine's", id)
 	}
 	return machine.Reload(p.Program, e.settings(), log)
 }
 
-// Get returns a saga as the log has it.
-func (e *Engine) Get(ctx context.Context, id string) (*Saga, error) {
-	x, err := e.reload(ctx, id)
+// shown returns a saga as its log has it.
+func (e *Engine) shown(log *machine.Log, p *program) (*Saga, error) {
+	if p.code != nil {
+		return codeOutcome(log.Instance, log.Rows, p.code), nil
+	}
+	x, err := machine.Reload(p.Program, e.settings(), log)
 	if err != nil {
 		return nil, err
 	}
 	return outcome(x), nil
+}
+
+// Get returns a saga as the log has it.
+func (e *Engine) Get(ctx context.Context, id string) (*Saga, error) {
+	log, p, err := e.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return e.shown(log, p)
 }
 
 // ByBusinessKey returns the saga that was started with a business key.
@@ -41,16 +58,19 @@ func (e *Engine) ByBusinessKey(ctx context.Context, key string) (*Saga, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := e.fromLog(ctx, log)
+	p, err := e.programByID(ctx, log.Instance.MachineID)
 	if err != nil {
 		return nil, err
 	}
-	return outcome(x), nil
+	return e.shown(log, p)
 }
 
 // Forward goes on with a saga that has not succeeded: the state that failed runs
 // again. params replace variables. A saga that has succeeded is returned as it is.
 func (e *Engine) Forward(ctx context.Context, id string, params map[string]any) (*Saga, error) {
+	if saga, err, ok := e.operateCode(ctx, id, params, codeForward); ok {
+		return saga, err
+	}
 	return e.operate(ctx, id, params, func(x *machine.Execution, params map[string]any) (machine.Step, error) {
 		return x.Forward(time.Now(), params, false, e.childCompensation(ctx))
 	})
@@ -59,6 +79,9 @@ func (e *Engine) Forward(ctx context.Context, id string, params map[string]any) 
 // SkipAndForward goes on with a saga after the state that failed, as if that state
 // had not been there: it is marked SK in the log.
 func (e *Engine) SkipAndForward(ctx context.Context, id string, params map[string]any) (*Saga, error) {
+	if _, p, err := e.load(ctx, id); err == nil && p.code != nil {
+		return nil, fmt.Errorf("saga %s: %w: one in code cannot skip a step", id, machine.ErrDenied)
+	}
 	return e.operate(ctx, id, params, func(x *machine.Execution, params map[string]any) (machine.Step, error) {
 		return x.Forward(time.Now(), params, true, e.childCompensation(ctx))
 	})
@@ -67,6 +90,9 @@ func (e *Engine) SkipAndForward(ctx context.Context, id string, params map[strin
 // Compensate undoes what a saga did, the last state first, also after it has
 // succeeded. params replace variables. A saga that was undone is returned as it is.
 func (e *Engine) Compensate(ctx context.Context, id string, params map[string]any) (*Saga, error) {
+	if saga, err, ok := e.operateCode(ctx, id, params, codeCompensate); ok {
+		return saga, err
+	}
 	return e.operate(ctx, id, params, func(x *machine.Execution, params map[string]any) (machine.Step, error) {
 		return x.Compensate(time.Now(), params)
 	})
@@ -123,8 +149,9 @@ func (e *Engine) takeUp(ctx context.Context, id string, begin func(*machine.Exec
 
 // Recover goes on with all sagas that this node was running when it stopped, and
 // with those of nodes that have died, in parallel. Call it when the engine has its
-// services. It returns how many there were, when all have ended, or when ctx ends;
-// they go on then. The error tells which could not be taken up. From then on the
+// services and its code. It returns how many there were, when all have ended, or
+// when ctx ends; they go on then. For sagas in code, which may wait for days, it does
+// not wait. The error tells which could not be taken up. From then on the
 // engine looks for sagas of nodes that die.
 func (e *Engine) Recover(ctx context.Context) (int, error) {
 	logs, err := e.cfg.Store.Interrupted(ctx)
@@ -169,7 +196,14 @@ func (e *Engine) recoverOne(ctx context.Context, log *machine.Log) error {
 		}
 		return err
 	}
-	x, err := e.fromLog(life, log)
+	p, err := e.programByID(life, log.Instance.MachineID)
+	if err == nil && p.code != nil {
+		return e.recoverCode(life, log, p.code)
+	}
+	var x *machine.Execution
+	if err == nil {
+		x, err = machine.Reload(p.Program, e.settings(), log)
+	}
 	if err == nil {
 		err = e.ready(x.Machine())
 	}

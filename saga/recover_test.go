@@ -135,6 +135,9 @@ func (c *counter) step() {
 // starts it, or goes on with what an earlier victim left.
 func victim() {
 	part := strings.Split(os.Getenv(victimVariable), "|")
+	if part[2] == "code" {
+		codeVictim(part)
+	}
 	ctx := context.Background()
 	steps, err := strconv.Atoi(part[3])
 	must(err)

@@ -96,6 +96,9 @@ func drawInstance(ctx context.Context, d *sagaDatabase, id string) (picture []by
 	if err != nil {
 		return nil, err
 	}
+	if definition.Type == sagalog.Code {
+		return nil, fmt.Errorf("saga %s of %s is one in code: only state machines have a picture", id, definition.Name)
+	}
 	m, err := statelang.Parse([]byte(definition.Content))
 	if err != nil {
 		return nil, err

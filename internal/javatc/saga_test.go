@@ -43,6 +43,25 @@ type travel struct {
 	mu     sync.Mutex
 	calls  []string
 	answer map[string][]error // what the next calls of a method answer
+	flow   *saga.Flow[string, string]
+}
+
+// book is booking as code.
+func (w *travel) book(c *saga.Context, _ string) (string, error) {
+	room, err := saga.Step(c, "hotel", func(ctx context.Context) (string, error) { return "12b", w.call(ctx, "hotel") },
+		func(ctx context.Context, room string) error { return w.call(ctx, "cancel hotel "+room) })
+	if err != nil {
+		return "", err
+	}
+	_, err = saga.Step(c, "flight", func(ctx context.Context) (string, error) { return "", w.call(ctx, "flight") },
+		func(ctx context.Context, _ string) error { return w.call(ctx, "cancel flight") })
+	var step *saga.StepError
+	if errors.As(err, &step) {
+		if f := step.Failure(); !f.Matches("NoSeat") {
+			return "", saga.Halt(err)
+		}
+	}
+	return room, err
 }
 
 func (w *travel) call(ctx context.Context, method string) error {
@@ -99,6 +118,8 @@ func (w *travel) engine(timeout time.Duration, strategy string) (e *saga.Engine,
 	require.NoError(w.t, e.Func("flight", "cancel", func(ctx context.Context) error { return w.call(ctx, "cancel flight") }))
 	_, err = e.Define(w.t.Context(), []byte(withStrategy(strategy)))
 	require.NoError(w.t, err)
+	w.flow = saga.Code("booking", "1", w.book)
+	require.NoError(w.t, e.Register(w.t.Context(), w.flow))
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {
@@ -131,6 +152,8 @@ type sagaStory struct {
 	// time-out decides what its successor does.
 	crash    bool
 	strategy string
+	// code: the saga is the one in Go.
+	code bool
 }
 
 var storiesOfSagas = []sagaStory{
@@ -146,6 +169,27 @@ var storiesOfSagas = []sagaStory{
 		last: "UN/SU", calls: []string{"hotel", "flight", "cancel flight", "cancel hotel 12b"}, status: protocol.StatusRollbacked}, // as the engine reports
 	{name: "or goes forward, if the machine wants that", crash: true, strategy: "Forward", answer: map[string][]error{"flight": {errHang}},
 		last: "SU/", calls: []string{"hotel", "flight", "flight"}, status: protocol.StatusCommitted},
+	{name: "code that succeeds", code: true, first: "SU/", last: "SU/", calls: []string{"hotel", "flight"}, status: protocol.StatusCommitted},
+	{name: "code that fails is undone", code: true, answer: map[string][]error{"flight": {errNoSeat}},
+		first: "FA/SU", last: "FA/SU", calls: []string{"hotel", "flight", "cancel flight", "cancel hotel 12b"}, status: protocol.StatusRollbacked},
+	{name: "code that halts goes forward", code: true, answer: map[string][]error{"flight": {errStop}},
+		first: "UN/", last: "SU/", calls: []string{"hotel", "flight", "flight"}, status: protocol.StatusCommitted},
+	{name: "an undo of code that fails is repeated", code: true, answer: map[string][]error{"flight": {errNoSeat}, "cancel hotel 12b": {errStop}},
+		first: "FA/FA", last: "FA/SU", calls: []string{"hotel", "flight", "cancel flight", "cancel hotel 12b", "cancel hotel 12b"},
+		status: protocol.StatusRollbacked},
+	{name: "the time-out of code that is left alone undoes it", code: true, crash: true, answer: map[string][]error{"flight": {errHang}},
+		last: "FA/SU", calls: []string{"hotel", "flight", "cancel flight", "cancel hotel 12b"}, status: protocol.StatusRollbacked},
+}
+
+func (s sagaStory) begin(t *testing.T, w *travel, e *saga.Engine) (id string) {
+	if s.code {
+		started, err := w.flow.Start(t.Context(), e, "Bai", saga.StartOptions{})
+		require.NoError(t, err)
+		return started.ID
+	}
+	run, err := e.StartAsync(t.Context(), "booking", map[string]any{"guest": "Bai"}, saga.StartOptions{})
+	require.NoError(t, err)
+	return run.ID
 }
 
 func (s sagaStory) run(t *testing.T, tc *coordinator) {
@@ -155,14 +199,13 @@ func (s sagaStory) run(t *testing.T, tc *coordinator) {
 		timeout = short
 	}
 	e, stop := w.engine(timeout, s.strategy)
-	run, err := e.StartAsync(t.Context(), "booking", map[string]any{"guest": "Bai"}, saga.StartOptions{})
-	require.NoError(t, err)
+	id := s.begin(t, w, e)
 	if s.crash {
 		require.Eventually(t, func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.calls) == 2 }, patience, time.Millisecond)
 		stop()
 		e, _ = w.engine(timeout, s.strategy)
 	} else {
-		got, err := run.Wait(t.Context())
+		got, err := e.Wait(t.Context(), id)
 		require.NoError(t, err)
 		assert.Equal(t, s.first, string(got.Status)+"/"+string(got.Compensation), "%v", got.Failure)
 	}
@@ -173,10 +216,10 @@ func (s sagaStory) run(t *testing.T, tc *coordinator) {
 	var ended string
 	var known protocol.GlobalStatus
 	assert.Eventually(t, func() bool {
-		got, err := e.Get(t.Context(), run.ID)
+		got, err := e.Get(t.Context(), id)
 		require.NoError(t, err)
 		ended = string(got.Status) + "/" + string(got.Compensation)
-		known, err = w.app.TM().Status(t.Context(), run.ID)
+		known, err = w.app.TM().Status(t.Context(), id)
 		require.NoError(t, err)
 		return ended == s.last && known == status && !got.Running
 	}, patience, 20*time.Millisecond)

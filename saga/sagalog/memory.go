@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/qiao-tx/qiao/saga/history"
 	"github.com/qiao-tx/qiao/saga/machine"
 )
 
@@ -38,6 +39,12 @@ func (m *Memory) Write(_ context.Context, b *machine.Batch) error {
 	}
 	if i := b.Finish; i != nil && b.Restart == nil && !m.instances[i.ID].Instance.Updated.Equal(i.Updated) {
 		return fmt.Errorf("instance %s: %w", i.ID, ErrTaken)
+	}
+	for _, r := range b.Begun {
+		log := m.instances[r.InstanceID]
+		if slices.ContainsFunc(log.Rows, func(o *machine.Row) bool { return o.ID == r.ID }) {
+			return fmt.Errorf("row %s of instance %s: %w", r.ID, r.InstanceID, ErrExists)
+		}
 	}
 	for _, i := range []*machine.Instance{b.Guard, b.Note} {
 		if i != nil && b.Restart == nil && !m.instances[i.ID].Instance.Updated.Equal(i.Updated) {
@@ -127,6 +134,24 @@ func (m *Memory) Children(_ context.Context, parentID string) ([]string, error) 
 	return ids, nil
 }
 
+// Signals implements Store.
+func (m *Memory) Signals(_ context.Context, ids []string) ([]*machine.Row, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var rows []*machine.Row
+	for _, id := range ids {
+		if log := m.instances[id]; log != nil {
+			for _, r := range log.Rows {
+				if history.Kind(r.Type) == history.Signal && r.Status == machine.Running {
+					own := *r
+					rows = append(rows, &own)
+				}
+			}
+		}
+	}
+	return rows, nil
+}
+
 // Interrupted implements Store: there may be some when one Memory serves two
 // engines one after the other.
 func (m *Memory) Interrupted(context.Context) ([]*machine.Log, error) {
@@ -148,6 +173,9 @@ func (m *Memory) Adopt(context.Context) ([]*machine.Log, error) { return nil, ni
 func (m *Memory) Define(ctx context.Context, d Definition) (Definition, error) {
 	if old, err := m.Newest(ctx, d.Tenant, d.Name); err == nil && old.Version == d.Version && old.Content == d.Content {
 		return old, nil
+	}
+	if d.Type == "" {
+		d.Type = StateLanguage
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

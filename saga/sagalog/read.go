@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/qiao-tx/qiao/saga/history"
 	"github.com/qiao-tx/qiao/saga/javaerror"
 	"github.com/qiao-tx/qiao/saga/machine"
 )
@@ -68,6 +69,31 @@ func (s *SQL) Children(ctx context.Context, parentID string) ([]string, error) {
 	return ids, nil
 }
 
+// Signals implements Store.
+func (s *SQL) Signals(ctx context.Context, ids []string) ([]*machine.Row, error) {
+	var all []*machine.Row
+	for len(ids) > 0 {
+		n := min(len(ids), loadChunk)
+		in, args := list(ids[:n])
+		err := s.each(ctx, "SELECT "+rowColumns+" FROM {p}state_inst WHERE machine_inst_id IN "+in+
+			" AND type = ? AND status = ? ORDER BY gmt_started, id", append(args, string(history.Signal), string(machine.Running)),
+			func(r *record) error { all = append(all, r.row()); return nil })
+		if err != nil {
+			return nil, fmt.Errorf("saga log: signals: %w", err)
+		}
+		ids = ids[n:]
+	}
+	return all, nil
+}
+
+// list is the right side of an IN, and its parameters.
+func list(ids []string) (in string, args []any) {
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return "(" + strings.TrimSuffix(strings.Repeat("?, ", len(ids)), ", ") + ")", args
+}
+
 // loadChunk is how many instances one SELECT reads.
 const loadChunk = 200
 
@@ -86,11 +112,7 @@ func (s *SQL) loadAll(ctx context.Context, ids []string) ([]*machine.Log, error)
 }
 
 func (s *SQL) loadChunk(ctx context.Context, ids []string) ([]*machine.Log, error) {
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = id
-	}
-	in := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(ids)), ", ") + ")"
+	in, args := list(ids)
 	byID := make(map[string]*machine.Log, len(ids))
 	var all []*machine.Log
 	err := s.each(ctx, "SELECT "+instanceColumns+" FROM {p}state_machine_inst WHERE id IN "+in, args, func(r *record) error {
@@ -243,14 +265,14 @@ func (r *record) row() *machine.Row {
 
 const definitionColumns = "id, tenant_id, app_name, name, status, gmt_create, ver, type, content, recover_strategy, comment_"
 
-// stateLanguage is the column type of definitions.
-const stateLanguage = "STATE_LANG"
-
 // Define implements Store.
 func (s *SQL) Define(ctx context.Context, d Definition) (Definition, error) {
 	old, err := s.Newest(ctx, d.Tenant, d.Name)
 	if err == nil && old.Version == d.Version && old.Content == d.Content {
 		return old, nil
+	}
+	if d.Type == "" {
+		d.Type = StateLanguage
 	}
 	if err == nil && !d.Created.After(old.Created) { // the newest is found by its time
 		d.Created = old.Created.Add(time.Millisecond)
@@ -259,7 +281,7 @@ func (s *SQL) Define(ctx context.Context, d Definition) (Definition, error) {
 		return d, err
 	}
 	_, err = s.cfg.DB.ExecContext(ctx, s.q("INSERT INTO {p}state_machine_def ("+definitionColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
-		d.ID, d.Tenant, d.App, d.Name, "AC", s.stamp(d.Created), d.Version, stateLanguage, d.Content, null(d.RecoverStrategy), null(d.Comment))
+		d.ID, d.Tenant, d.App, d.Name, "AC", s.stamp(d.Created), d.Version, d.Type, d.Content, null(d.RecoverStrategy), null(d.Comment))
 	if err != nil {
 		return d, fmt.Errorf("saga log: store state machine %q: %w", d.Name, err)
 	}
@@ -282,7 +304,7 @@ func (s *SQL) definition(ctx context.Context, what, where string, args ...any) (
 	err := s.each(ctx, "SELECT "+definitionColumns+" FROM {p}state_machine_def WHERE "+where, args, func(r *record) error {
 		found = &Definition{ID: r.text("id"), Name: r.text("name"), Tenant: r.text("tenant_id"), App: r.text("app_name"),
 			Comment: r.text("comment_"), Version: r.text("ver"), RecoverStrategy: r.text("recover_strategy"),
-			Content: r.text("content"), Created: r.time("gmt_create")}
+			Content: r.text("content"), Type: r.text("type"), Created: r.time("gmt_create")}
 		return nil
 	})
 	if err == nil && found == nil {

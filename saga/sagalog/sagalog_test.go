@@ -17,6 +17,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/qiao-tx/qiao/internal/testenv"
+	"github.com/qiao-tx/qiao/saga/history"
 	"github.com/qiao-tx/qiao/saga/machine"
 	"github.com/qiao-tx/qiao/saga/sagalog"
 )
@@ -79,6 +80,7 @@ func TestStores(t *testing.T) {
 			t.Run("an instance comes back as it was written", func(t *testing.T) { testRoundTrip(t, s) })
 			t.Run("what must not be written is not", func(t *testing.T) { testRefusals(t, s) })
 			t.Run("a bad batch takes no other with it", func(t *testing.T) { testGroup(t, s) })
+			t.Run("signals", func(t *testing.T) { testSignals(t, s) })
 			t.Run("definitions", func(t *testing.T) { testDefinitions(t, s) })
 			t.Run("nodes", func(t *testing.T) { testNodes(t, db) })
 		})
@@ -88,6 +90,7 @@ func TestStores(t *testing.T) {
 		testRoundTrip(t, s)
 		testRefusals(t, s)
 		testGroup(t, s)
+		testSignals(t, s)
 		testDefinitions(t, s)
 	})
 }
@@ -207,9 +210,32 @@ func testGroup(t *testing.T, s sagalog.Store) {
 	all.Wait()
 }
 
+func testSignals(t *testing.T, s sagalog.Store) {
+	rows := map[string]*machine.Row{}
+	for _, id := range []string{"sig1", "sig2"} {
+		require.NoError(t, s.Write(t.Context(), &machine.Batch{Insert: instance(id)}))
+		for i, name := range []string{"a", "b", "a"} {
+			r := &machine.Row{ID: fmt.Sprintf("s%d", 9-i), InstanceID: id, Name: name, Type: string(history.Signal), Input: `["com.x", 1]`,
+				Started: began.Add(time.Duration(i) * time.Second), Status: machine.Running}
+			require.NoError(t, s.Write(t.Context(), &machine.Batch{Begun: []*machine.Row{r}}))
+			assert.ErrorIs(t, s.Write(t.Context(), &machine.Batch{Begun: []*machine.Row{r}}), sagalog.ErrExists)
+			rows[id+r.ID] = r
+		}
+	}
+	done := rows["sig1s9"]
+	done.Status, done.Ended = machine.Succeeded, began.Add(time.Hour)
+	require.NoError(t, s.Write(t.Context(), &machine.Batch{Done: []*machine.Row{done}}))
+	got, err := s.Signals(t.Context(), []string{"sig1", "none"})
+	require.NoError(t, err)
+	assert.Equal(t, []*machine.Row{rows["sig1s8"], rows["sig1s7"]}, got, "those not delivered, the oldest first")
+	got, err = s.Signals(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Empty(t, got)
+}
+
 func testDefinitions(t *testing.T, s sagalog.Store) {
 	d := sagalog.Definition{ID: "d1", Name: "order", Tenant: "000001", App: "shop", Comment: "桥", Version: "1", RecoverStrategy: "Forward",
-		Content: `{"x": "'桥'"}`, Created: began}
+		Content: `{"x": "'桥'"}`, Type: sagalog.Code, Created: began}
 	kept, err := s.Define(t.Context(), d)
 	require.NoError(t, err)
 	assert.Equal(t, d, kept)

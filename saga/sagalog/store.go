@@ -26,8 +26,16 @@ type Definition struct {
 	ID, Name, Tenant, App, Comment, Version string
 	RecoverStrategy                         string
 	Content                                 string
-	Created                                 time.Time
+	// Type is the column type: StateLanguage, the default, or Code.
+	Type    string
+	Created time.Time
 }
+
+// The types of definitions.
+const (
+	StateLanguage = "STATE_LANG"
+	Code          = "GO"
+)
 
 // Store is where an engine keeps its log. All methods may be called concurrently.
 type Store interface {
@@ -42,6 +50,9 @@ type Store interface {
 	// Children returns the ids of the instances that a state's run started, the
 	// newest first.
 	Children(ctx context.Context, parentID string) ([]string, error)
+	// Signals returns the rows of signals for these instances that were not
+	// delivered, the oldest first (saga/history).
+	Signals(ctx context.Context, ids []string) ([]*machine.Row, error)
 	// Interrupted returns the instances that this node was running when it
 	// stopped, without those inside others.
 	Interrupted(ctx context.Context) ([]*machine.Log, error)

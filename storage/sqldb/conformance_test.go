@@ -23,15 +23,22 @@ var databases = map[string]struct {
 func TestConformance(t *testing.T) {
 	for name, db := range databases {
 		t.Run(name, func(t *testing.T) {
+			cfg := Config{Type: db.kind, DSN: db.dsn(t), CreateTables: true}
 			storetest.Run(t, func(t *testing.T) storetest.Factory {
-				dsn := db.dsn(t)
-				return storetest.Factory{Durable: true, Open: func(t *testing.T) storage.Store {
-					s, err := Open(t.Context(), Config{Type: db.kind, DSN: dsn, CreateTables: true})
-					require.NoError(t, err)
-					t.Cleanup(func() { _ = s.Close() })
-					return s
-				}}
+				empty(t, cfg)
+				return storetest.Factory{Durable: true, Open: func(t *testing.T) storage.Store { return open(t, cfg) }}
 			})
 		})
 	}
+}
+
+// empty leaves the tables without rows.
+func empty(t *testing.T, cfg Config) {
+	t.Helper()
+	s := open(t, cfg)
+	for _, table := range []string{"global_table", "branch_table", "lock_table", "qiao_global", "qiao_branch", "qiao_tombstone", "qiao_ids"} {
+		_, err := s.db.ExecContext(t.Context(), "DELETE FROM "+table)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Close())
 }
