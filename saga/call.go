@@ -25,12 +25,12 @@ func (d *driver) call(ctx context.Context, c machine.Call) machine.Result {
 	case machine.CallUndoMachine:
 		return d.undoChild(ctx, c)
 	case machine.CallScript:
-		output, err = d.script(ctx, c)
+		output, err = d.protect(c.State.Name, func() (any, error) { return d.script(ctx, c) })
 	default:
 		output, err = d.service(ctx, c)
 	}
 	if err == nil {
-		result.Output, err = d.loggable(output)
+		result.Output, err = d.protect(c.State.Name, func() (any, error) { return d.loggable(output) })
 	}
 	if err != nil {
 		result.Failure = d.failure(err)
@@ -84,39 +84,58 @@ func (d *driver) service(ctx context.Context, c machine.Call) (any, error) {
 	r := Request{Service: s.ServiceName, Method: s.ServiceMethod, Type: s.ServiceType, ParameterTypes: s.ParameterTypes, Input: c.Input,
 		Call: Call{Instance: d.x.Instance.ID, XID: d.xid, State: s.Name, Key: c.Row.InstanceID + ":" + c.Origin.ID}}
 	if c.Row.CompensatedFor != "" {
-		r.Call.Compensates = c.Row.InstanceID + ":" + c.Row.CompensatedFor
+		r.Call.Compensates = r.Call.Key
 		r.Call.Key = r.Call.Compensates + ":undo"
 	}
 	var attempts machine.Attempts
+	reached := false
 	for {
 		r.Call.Attempt++
 		output, err := d.attempt(ctx, r)
 		if err == nil {
 			return output, nil
 		}
-		wait, again := attempts.Next(s.Retry, d.failure(err))
-		if !again {
-			return nil, err
+		f := *d.failure(err)
+		reached = reached || f.Network != machine.NotSent || d.cfg.Invokers[r.Type] == nil && !saysNotSent(err)
+		if reached && f.Network == machine.NotSent {
+			f.Network = machine.NoAnswer
 		}
-		if !sleep(ctx, wait) {
-			return nil, err
+		wait, again := attempts.Next(s.Retry, &f)
+		if !again || !sleep(ctx, wait) {
+			return nil, &f
 		}
 	}
 }
 
-func (d *driver) attempt(ctx context.Context, r Request) (output any, err error) {
+// saysNotSent: a function of this process was reached, whatever it did not reach
+// itself, unless it says otherwise.
+func saysNotSent(err error) bool {
+	var e *Exception
+	return errors.As(err, &e) && e.NotSent
+}
+
+func (d *driver) attempt(ctx context.Context, r Request) (any, error) {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callKey{}, r.Call), d.cfg.InvokeTimeout)
 	defer cancel()
 	if d.xid != "" {
-		ctx = xid.NewContext(ctx, d.xid)
+		ctx = xid.WithBranchType(xid.NewContext(ctx, d.xid), xid.TypeSaga)
 	}
+	return d.protect(r.Call.State, func() (any, error) { return d.invoke(ctx, r) })
+}
+
+// protect runs code of the application, whose panic is an error of its state.
+func (d *driver) protect(state string, run func() (any, error)) (output any, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			d.cfg.Logger.Error("saga: a service panicked", "saga", d.x.Instance.ID, "service", r.Service, "method", r.Method,
+			d.cfg.Logger.Error("saga: code of the application panicked", "saga", d.x.Instance.ID, "state", state,
 				"panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("service %s.%s panicked: %v", r.Service, r.Method, v)
+			output, err = nil, fmt.Errorf("the code of state %s panicked: %v", state, v)
 		}
 	}()
+	return run()
+}
+
+func (d *driver) invoke(ctx context.Context, r Request) (any, error) {
 	if invoker := d.cfg.Invokers[r.Type]; invoker != nil {
 		return invoker.Invoke(ctx, r)
 	}
@@ -190,6 +209,7 @@ func (d *driver) runChild(ctx context.Context, c machine.Call) machine.Result {
 	for name, v := range i.EndParams {
 		output[name] = v
 	}
+	delete(output, machine.VarElements)
 	output[machine.VarSubStatus] = string(status)
 	return machine.Result{Row: c.Row, Output: output, Status: status}
 }
@@ -208,6 +228,9 @@ func (d *driver) child(ctx context.Context, c machine.Call) (*machine.Execution,
 			}
 			// It was undone: begin anew.
 		}
+	}
+	if d.depth >= maxDepth {
+		return nil, fmt.Errorf("machines are nested more than %d deep: does %s run itself by way of others?", maxDepth, c.State.StateMachineName)
 	}
 	p, err := d.programOf(ctx, c.State.StateMachineName)
 	if err != nil {
@@ -246,11 +269,11 @@ func (d *driver) goOn(ctx context.Context, id string, c machine.Call) (*machine.
 
 // inner drives an inner execution within the call of the outer one.
 func (d *driver) inner(ctx context.Context, x *machine.Execution, step machine.Step) (*machine.Execution, error) {
-	in := &driver{transaction{d.Engine, d.xid, x.Machine().Name}, x}
+	in := &driver{transaction: transaction{d.Engine, d.xid, x.Machine().Name}, x: x, depth: d.depth + 1}
 	if err := in.commit(ctx, &step); err != nil {
 		return nil, err
 	}
-	err := in.drive(ctx, step)
+	err := in.drive(ctx, in.follow(ctx, step))
 	return in.x, err
 }
 

@@ -409,7 +409,7 @@ func (r *codeRun) guard(ctx context.Context, row *machine.Row, undoes string, f 
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, callKey{}, call), r.cfg.InvokeTimeout)
 	defer cancel()
 	if r.xid != "" {
-		ctx = xid.NewContext(ctx, r.xid)
+		ctx = xid.WithBranchType(xid.NewContext(ctx, r.xid), xid.TypeSaga)
 	}
 	defer func() {
 		if v := recover(); v != nil {

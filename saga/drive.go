@@ -14,10 +14,15 @@ import (
 type driver struct {
 	transaction
 	x *machine.Execution
+	// depth is how many machines this one is inside of.
+	depth int
 }
 
+// maxDepth bounds machines in machines, which may run each other without end.
+const maxDepth = 100
+
 func (e *Engine) driver(x *machine.Execution) *driver {
-	return &driver{e.transactionOf(x.Instance, x.Machine().Name, x.Machine().Persist), x}
+	return &driver{transaction: e.transactionOf(x.Instance, x.Machine().Name, x.Machine().Persist), x: x}
 }
 
 // Waits between attempts to reach a log that fails, and how many there are: a log
@@ -28,11 +33,10 @@ const (
 	logAttempts  = 10
 )
 
-// drive takes an execution, whose first step is committed, to its end. When the log
-// fails it goes on from what the log has, as soon as it can be read. If that fails
+// drive takes an execution to its end, from what follow or the first commit came to.
+// When the log fails it goes on from what the log has, as soon as it can be read. If that fails
 // too often the saga is left to a later Recover.
-func (d *driver) drive(ctx context.Context, step machine.Step) error {
-	err := d.follow(ctx, step)
+func (d *driver) drive(ctx context.Context, err error) error {
 	wait := firstLogWait
 	for range logAttempts {
 		if err == nil || final(err) || ctx.Err() != nil {
@@ -56,7 +60,7 @@ func (d *driver) drive(ctx context.Context, step machine.Step) error {
 
 // final errors are not mended by trying again.
 func final(err error) bool {
-	for _, known := range []error{sagalog.ErrTaken, sagalog.ErrFenced, sagalog.ErrExists, ErrFault, ErrClosed, ErrChanged, ErrNotRegistered} {
+	for _, known := range []error{sagalog.ErrTaken, sagalog.ErrFenced, sagalog.ErrExists, sagalog.ErrNotFound, ErrFault, ErrClosed, ErrChanged, ErrNotRegistered} {
 		if errors.Is(err, known) {
 			return true
 		}
@@ -92,6 +96,9 @@ func (d *driver) again(ctx context.Context) error {
 	return d.follow(ctx, step)
 }
 
+// errBrokeOff is the error of a call whose goroutine ended in the middle.
+var errBrokeOff = errors.New("the code of the state ended its goroutine: runtime.Goexit, or a test's FailNow")
+
 // follow makes the calls of committed steps until the execution has ended.
 func (d *driver) follow(ctx context.Context, step machine.Step) error {
 	results := make(chan machine.Result)
@@ -102,17 +109,16 @@ func (d *driver) follow(ctx context.Context, step machine.Step) error {
 		}
 	}()
 	for !step.Ended {
-		var result machine.Result
-		if len(step.Calls) == 1 && active == 0 {
-			result = d.call(ctx, step.Calls[0])
-		} else {
-			active += len(step.Calls)
-			for _, c := range step.Calls {
-				go func() { results <- d.call(ctx, c) }()
-			}
-			result = <-results
-			active--
+		active += len(step.Calls)
+		for _, c := range step.Calls {
+			go func() {
+				result := machine.Result{Row: c.Row, Failure: d.failure(errBrokeOff)} // by runtime.Goexit
+				defer func() { results <- result }()
+				result = d.call(ctx, c)
+			}()
 		}
+		result := <-results
+		active--
 		if ctx.Err() != nil { // what a call said while it was being stopped says nothing
 			return ErrClosed
 		}

@@ -208,8 +208,10 @@ type Saga struct {
 
 func outcome(x *machine.Execution) *Saga {
 	i := x.Instance
+	variables := maps.Clone(x.Variables())
+	delete(variables, machine.VarElements)
 	return &Saga{ID: i.ID, Machine: x.Machine().Name, BusinessKey: i.BusinessKey, Status: i.Status, Compensation: i.Compensation,
-		Failure: i.Failure, Variables: maps.Clone(x.Variables()), States: x.Rows, Running: i.Live}
+		Failure: i.Failure, Variables: variables, States: x.Rows, Running: i.Live}
 }
 
 // StartOptions are for one saga.
@@ -250,8 +252,9 @@ func (e *Engine) Start(ctx context.Context, name string, params map[string]any, 
 	return r.Wait(ctx)
 }
 
-// StartAsync begins a saga; its first row is in the log when it returns. It may be
-// repeated after an error if a BusinessKey tells whether it had begun after all.
+// StartAsync begins a saga; its first row is in the log when it returns. After an
+// error that wraps sagalog.ErrUnanswered it may have begun, and goes on then: repeat
+// it only with a BusinessKey, which tells. After any other error it has not begun.
 func (e *Engine) StartAsync(ctx context.Context, name string, params map[string]any, o StartOptions) (*Run, error) {
 	p, err := e.programOf(ctx, name)
 	if err != nil {
@@ -278,21 +281,31 @@ func (e *Engine) StartAsync(ctx context.Context, name string, params map[string]
 	}
 	d := e.driver(machine.New(p.Program, e.settings(), inst))
 	step := d.x.Begin(time.Now())
-	if err := d.commit(life, &step); err != nil {
+	err = d.commit(life, &step)
+	if errors.Is(err, sagalog.ErrUnanswered) {
+		e.launch(life, d, step, err)
+		return nil, fmt.Errorf("saga: start %s: saga %s goes on if it has begun: %w", name, inst.ID, err)
+	}
+	if err != nil {
 		e.abandonID(life, inst.ID, p.Machine.Persist)
 		e.release(inst.ID)
 		return nil, fmt.Errorf("saga: start %s: %w", name, err)
 	}
-	return e.launch(life, d, step), nil
+	return e.launch(life, d, step, nil), nil
 }
 
-// launch drives a saga whose first step is committed in a goroutine of its own.
-func (e *Engine) launch(ctx context.Context, d *driver, step machine.Step) *Run {
+// launch drives a saga in a goroutine of its own. Its first step is committed, or
+// unanswered is not nil and the log tells.
+func (e *Engine) launch(ctx context.Context, d *driver, step machine.Step, unanswered error) *Run {
 	r := &Run{ID: d.x.Instance.ID, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		defer e.release(r.ID)
-		r.err = d.drive(ctx, step)
+		err := unanswered
+		if err == nil {
+			err = d.follow(ctx, step)
+		}
+		r.err = d.drive(ctx, err)
 		r.saga = outcome(d.x)
 	}()
 	return r

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/qiao-tx/qiao/saga/machine"
+	"github.com/qiao-tx/qiao/saga/sagalog"
 )
 
 // load reads an instance and its definition.
@@ -141,10 +142,11 @@ func (e *Engine) takeUp(ctx context.Context, id string, begin func(*machine.Exec
 		return nil, nil, err
 	}
 	d := e.driver(x)
-	if err := d.commit(ctx, &step); err != nil {
+	err = d.commit(ctx, &step)
+	if err != nil && !errors.Is(err, sagalog.ErrUnanswered) {
 		return nil, nil, fmt.Errorf("saga %s: %w", id, err)
 	}
-	return e.launch(ctx, d, step), nil, nil
+	return e.launch(ctx, d, step, err), nil, nil
 }
 
 // Recover goes on with all sagas that this node was running when it stopped, and
@@ -213,11 +215,12 @@ func (e *Engine) recoverOne(ctx context.Context, log *machine.Log) error {
 	}
 	d := e.driver(x)
 	step := x.Resume(time.Now())
-	if err := d.commit(life, &step); err != nil {
+	err = d.commit(life, &step)
+	if err != nil && !errors.Is(err, sagalog.ErrUnanswered) {
 		e.release(id)
 		return fmt.Errorf("saga %s is not recovered: %w", id, err)
 	}
-	if _, err := e.launch(life, d, step).Wait(ctx); err != nil && !errors.Is(err, ErrFault) {
+	if _, err := e.launch(life, d, step, err).Wait(ctx); err != nil && !errors.Is(err, ErrFault) {
 		return err
 	}
 	return nil
@@ -236,12 +239,17 @@ func (e *Engine) adoptFromNowOn(ctx context.Context) {
 	e.work.Go(func() {
 		for sleep(ctx, adoptEvery) {
 			logs, err := e.cfg.Store.Adopt(ctx)
-			if err == nil {
-				err = e.recoverAll(ctx, logs)
-			}
 			if err != nil && ctx.Err() == nil {
 				e.cfg.Logger.Warn("saga: sagas of nodes that have died", "error", err)
 			}
+			if len(logs) == 0 {
+				continue
+			}
+			e.work.Go(func() { // some may last, and other nodes may die meanwhile
+				if err := e.recoverAll(ctx, logs); err != nil && ctx.Err() == nil {
+					e.cfg.Logger.Warn("saga: sagas of nodes that have died", "error", err)
+				}
+			})
 		}
 	})
 }

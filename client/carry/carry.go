@@ -196,8 +196,11 @@ func (r *Received) call() (Call, error) {
 		}
 	}
 	c := Call{XID: x, BranchType: xid.TypeAT}
-	if len(r.types) > 0 && r.types[0] == xid.TypeTCC { // Java's filters take notice of no other type
-		c.BranchType = xid.TypeTCC
+	if len(r.types) > 0 { // Java's filters take notice of TCC only
+		switch r.types[0] {
+		case xid.TypeTCC, xid.TypeSaga, xid.TypeSagaAnnotation:
+			c.BranchType = r.types[0]
+		}
 	}
 	return c, nil
 }

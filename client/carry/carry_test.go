@@ -44,6 +44,8 @@ var judgements = []struct {
 	{name: "an empty list", received: []pair{{"TX_XID", []string{}}, {"tx_xid", []any{}}}},
 	{name: "null", received: []pair{{"TX_XID", nil}}},
 
+	{name: "branch type SAGA", received: []pair{{"TX_XID", one}, {"TX_BRANCH_TYPE", "SAGA"}}, xid: one, branch: "SAGA"},
+	{name: "branch type SAGA_ANNOTATION", received: []pair{{"TX_XID", one}, {"TX_BRANCH_TYPE", "SAGA_ANNOTATION"}}, xid: one, branch: "SAGA_ANNOTATION"},
 	{name: "branch type TCC", received: []pair{{"TX_XID", one}, {"tx_branch_type", "TCC"}}, xid: one, branch: "TCC"},
 	{name: "branch type AT", received: []pair{{"TX_XID", one}, {"TX_BRANCH_TYPE", "AT"}}, xid: one},
 	{name: "a branch type of a later Seata", received: []pair{{"TX_XID", one}, {"TX_BRANCH_TYPE", "FUTURE"}}, xid: one},

@@ -99,7 +99,7 @@ func (f *sagaRunFlags) run(cmd *cobra.Command, files []string) (err error) {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, e.Close(context.WithoutCancel(ctx)))
+		err = errors.Join(err, e.Close(ctx))
 	}()
 	for i, m := range machines {
 		if _, err := e.Define(ctx, []byte(m.Content)); err != nil {

@@ -107,7 +107,7 @@ func (c *conn) exec(ctx context.Context, query string, run func(context.Context)
 		return err
 	}
 	switch {
-	case global == "" || c.tx != nil && c.tx.branch == nil:
+	case global == "":
 		err = c.call(work)
 	case c.tx != nil:
 		err = c.tx.run(ctx, query, work)
@@ -131,8 +131,10 @@ func (c *conn) query(ctx context.Context, query string, run func(context.Context
 		return err
 	}
 	switch {
-	case global == "" || c.tx != nil && c.tx.branch == nil:
+	case global == "":
 		err = c.call(work)
+	case c.tx != nil && c.tx.branch == nil:
+		err = c.tx.run(ctx, query, work)
 	case c.tx != nil:
 		err = c.tx.run(ctx, query, func() error {
 			if err := work(); err != nil {

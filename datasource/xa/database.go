@@ -69,6 +69,9 @@ type database interface {
 
 	// forbids is the reason why a text must not run inside a branch, or nil.
 	forbids(query string) error
+	// leaves is the reason why a text must not run in a transaction that only reads
+	// and is no branch, or nil.
+	leaves(query string) error
 	// explain says more about an error that the database gave for a statement
 	// because of XA.
 	explain(error) error

@@ -3,8 +3,16 @@ package xa
 import (
 	"errors"
 
+	"github.com/qiao-tx/qiao/datasource/sqlparse"
 	"github.com/qiao-tx/qiao/datasource/wrap"
 )
+
+// leaving refuses what may leave a transaction that only reads: what comes after it
+// would be written outside of the global transaction.
+func leaving(verb string) error {
+	return &sqlparse.Unsupported{Reason: verb + " in a read-only transaction inside a global one",
+		Remedy: "begin the local transaction without ReadOnly, or run it outside of the global transaction"}
+}
 
 // Errors of branches and of Open. Match them with errors.Is.
 var (

@@ -239,6 +239,26 @@ func (d *mysqlDatabase) forbids(query string) error {
 	return nil
 }
 
+// leaves: here the server does not refuse what ends the transaction, as it does in
+// a branch.
+func (d *mysqlDatabase) leaves(query string) error {
+	verbs, err := sqlparse.Verbs(schema.MySQL, query)
+	if err != nil {
+		return err
+	}
+	for _, verb := range verbs {
+		word, _, _ := strings.Cut(verb, " ")
+		switch word {
+		case "LOCK", "UNLOCK", "XA", "CALL", "EXECUTE":
+			return leaving(verb)
+		}
+		if endsTransaction(verb) || setsTransaction(word, query) {
+			return leaving(verb)
+		}
+	}
+	return nil
+}
+
 func (d *mysqlDatabase) explain(err error) error {
 	switch wrap.MySQLNumber(err) {
 	case mysqlWrongState, mysqlOutside:
@@ -253,6 +273,6 @@ func (d *mysqlDatabase) explain(err error) error {
 }
 
 // reads: a locking read keeps its locks, so it must be in a branch.
-func (d *mysqlDatabase) reads(query string) bool { return reads(query) }
+func (d *mysqlDatabase) reads(query string) bool { return reads(schema.MySQL, query) }
 
 func (d *mysqlDatabase) refusedWrite(err error) bool { return wrap.MySQLNumber(err) == mysqlReadOnly }

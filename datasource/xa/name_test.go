@@ -65,7 +65,8 @@ func TestReads(t *testing.T) {
 		"SELECT format, forum FROM unlocked": true,
 		"SELECT a FROM t FOR UPDATE":         false, "select a from t lock in share mode": false, "SELECT a INTO @x FROM t": false,
 		"SELECT a FROM t WHERE b = 1 for\nshare": false, "UPDATE t SET a = 1": false, "INSERT INTO t VALUES (1) RETURNING a": false, "CALL p()": false, "": false,
+		"SELECT 1; SELECT 2;": true, "SELECT 1; COMMIT; UPDATE t SET a = 1": false, "SELECT ';COMMIT'": true, "SELECT 1; /* ; */": true,
 	} {
-		assert.Equal(t, want, reads(query), query)
+		assert.Equal(t, want, reads(schema.MySQL, query), query)
 	}
 }

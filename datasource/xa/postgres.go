@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -143,8 +144,17 @@ func (d *postgresDatabase) interrupt(p place) string {
 	return fmt.Sprintf("SELECT pg_cancel_backend(%d)", p.Session)
 }
 
-// forbids what would end the transaction behind our back.
+// notifies finds notifications at the beginning of a text or of one of its
+// statements, and calls.
+var notifies = regexp.MustCompile(`(?i)(^|;)(\s|/\*.*?\*/|--.*\n)*(LISTEN|UNLISTEN|NOTIFY)\s|\bpg_notify\s*\(`)
+
+// forbids what would end the transaction behind our back, and what PostgreSQL does
+// not prepare: in a branch that writes nothing it would come true at once.
 func (d *postgresDatabase) forbids(query string) error {
+	if notifies.MatchString(query) {
+		return &sqlparse.Unsupported{Reason: "LISTEN, UNLISTEN, NOTIFY or pg_notify inside a global transaction",
+			Remedy: "notify when it has committed, such as in a tm.Hook's AfterCommit"}
+	}
 	verbs := []string{firstWord(query)}
 	switch verbs[0] {
 	case "ROLLBACK", "PREPARE":
@@ -164,30 +174,19 @@ func (d *postgresDatabase) forbids(query string) error {
 	return nil
 }
 
-func endsTransaction(verb string) bool {
-	words := strings.Fields(verb)
-	if len(words) == 0 {
-		return false
+// leaves: the transaction could also be made one that writes.
+func (d *postgresDatabase) leaves(query string) error {
+	if setsTransaction(firstWord(query), query) {
+		return leaving("SET TRANSACTION")
 	}
-	switch words[0] {
-	case "BEGIN", "START", "COMMIT", "END", "ABORT":
-		return true
-	case "PREPARE":
-		return len(words) > 1 && words[1] == "TRANSACTION"
-	case "ROLLBACK":
-		for _, word := range words[1:] {
-			if word == "TO" {
-				return false
-			}
-		}
-		return true
-	}
-	return false
+	return d.forbids(query)
 }
 
 func (d *postgresDatabase) explain(err error) error { return err }
 
-func (d *postgresDatabase) reads(query string) bool { return reads(query) }
+func (d *postgresDatabase) reads(query string) bool {
+	return reads(schema.PostgreSQL, query) && !notifies.MatchString(query)
+}
 
 func (d *postgresDatabase) refusedWrite(err error) bool {
 	return wrap.SQLState(err) == postgresReadOnly

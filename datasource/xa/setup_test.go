@@ -146,7 +146,12 @@ func openMySQL(t *testing.T, server testenv.MySQLServer, cfg xa.Config) *env {
 
 func openPostgres(t *testing.T, cfg xa.Config) *env {
 	t.Helper()
-	parsed, err := pgx.ParseConfig(testenv.PostgreSQL(t))
+	return openPostgresAt(t, testenv.PostgreSQL(t), cfg)
+}
+
+func openPostgresAt(t *testing.T, dsn string, cfg xa.Config) *env {
+	t.Helper()
+	parsed, err := pgx.ParseConfig(dsn)
 	require.NoError(t, err)
 	cfg.Dialect = schema.PostgreSQL
 	e := open(t, stdlib.GetConnector(*parsed), cfg)

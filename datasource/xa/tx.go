@@ -93,11 +93,18 @@ func (c *conn) begin(ctx context.Context, x string, opts driver.TxOptions) (*loc
 	return t, nil
 }
 
-// run runs one statement of a branch.
+// run runs one statement inside a global transaction: of a branch, or of a local
+// transaction that only reads.
 func (t *localTx) run(ctx context.Context, query string, work func() error) error {
 	r, s := t.conn.res, t.conn.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.branch == nil {
+		if err := r.db.leaves(query); err != nil {
+			return err
+		}
+		return work()
+	}
 	if err := t.usable(ctx); err != nil {
 		return err
 	}

@@ -26,10 +26,13 @@ const (
 	KeyBranchType = "TX_BRANCH_TYPE"
 )
 
-// Branch types that a call carries under KeyBranchType.
+// Branch types that a call carries under KeyBranchType. What is written under one of
+// the last three is taken back by the application's own functions.
 const (
-	TypeAT  = "AT"
-	TypeTCC = "TCC"
+	TypeAT             = "AT"
+	TypeTCC            = "TCC"
+	TypeSaga           = "SAGA"
+	TypeSagaAnnotation = "SAGA_ANNOTATION"
 )
 
 // ErrMalformed reports a string that is no XID of the form host:port:id.

@@ -155,6 +155,9 @@ func withCall(ctx context.Context, c saga.Call) context.Context {
 	if md == nil {
 		md = metadata.MD{}
 	}
+	if c.XID != "" {
+		md.Set(xid.KeyBranchType, xid.TypeSaga)
+	}
 	for key, v := range map[string]string{xid.Key: c.XID, MetadataKey: c.Key, MetadataInstance: c.Instance,
 		MetadataState: c.State, MetadataCompensates: c.Compensates} {
 		if v != "" {

@@ -104,6 +104,7 @@ func TestCalls(t *testing.T) {
 	v, e := call("shop.Echo", "Say", map[string]any{"n": 1})
 	require.Nil(t, e)
 	assert.Equal(t, map[string]any{"said": map[string]any{"n": json.Number("1")}}, v)
+	assert.Equal(t, []string{"SAGA"}, seen.Get("tx_branch_type"))
 	assert.Equal(t, []string{"127.0.0.1:8091:7", "i:1", "i", "Größe", "i:0"}, []string{seen.Get("tx_xid")[0], seen.Get(grpcservice.MetadataKey)[0],
 		seen.Get(grpcservice.MetadataInstance)[0], seen.Get(grpcservice.MetadataState)[0], seen.Get(grpcservice.MetadataCompensates)[0]})
 

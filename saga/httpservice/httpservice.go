@@ -132,6 +132,7 @@ func setHeaders(h http.Header, c saga.Call) {
 	h.Set("Accept", "application/json")
 	if c.XID != "" {
 		h.Set(xid.Key, c.XID)
+		h.Set(xid.KeyBranchType, xid.TypeSaga)
 	}
 	h.Set(HeaderKey, c.Key)
 	h.Set(HeaderInstance, c.Instance)

@@ -89,6 +89,7 @@ func TestCalls(t *testing.T) {
 				require.NotNil(t, seen)
 				assert.Equal(t, c.request, seen.Method+" "+seen.URL.String())
 				assert.Equal(t, c.body, body)
+				assert.Equal(t, "SAGA", seen.Header.Get("TX_BRANCH_TYPE"))
 				assert.Equal(t, []string{"127.0.0.1:8091:7", "i:1", "i", "Gr%C3%B6%C3%9Fe", "i:0"}, []string{seen.Header.Get("TX_XID"), seen.Header.Get("Idempotency-Key"),
 					seen.Header.Get("Qiao-Saga"), seen.Header.Get("Qiao-Saga-State"), seen.Header.Get("Qiao-Saga-Compensates")})
 			}

@@ -34,7 +34,7 @@ func (x *Execution) decideTask(t *task) *Failure {
 	switch {
 	case r.Failure == nil:
 		r.Status = Succeeded
-	case (s.ForUpdate || s.ForCompensation) && r.Failure.Network != NotSent:
+	case (s.ForUpdate || s.ForCompensation) && (r.Failure.Network != NotSent || t.doubt):
 		r.Status = Unknown
 	default:
 		r.Status = Failed

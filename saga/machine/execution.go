@@ -27,6 +27,7 @@ const (
 	VarErrorMessage  = "_statemachine_error_message_"
 	VarSubStatus     = "_sub_statemachine_execution_status_"
 	VarLoopResult    = "loopResult"
+	VarElements      = "_loop_elements_" // ours: by row
 	varInstances     = "nrOfInstances"
 	varActive        = "nrOfActiveInstances"
 	varCompleted     = "nrOfCompletedInstances"
@@ -58,6 +59,8 @@ type Execution struct {
 	failure *Failure
 	loop    *loop
 	undo    *undoing
+	// inLoop: the next task is a loop that has begun already, as the log says.
+	inLoop bool
 	// retried is the row that the next run of a state repeats.
 	retried map[string]*Row
 	// snapshot: the rows alone no longer give the variables back.
@@ -73,6 +76,8 @@ type task struct {
 	row     *Row
 	vars    map[string]any
 	element int // of a loop, or -1
+	// doubt: the run repeats one that may have done its work.
+	doubt bool
 }
 
 // New returns an execution of an instance that is not in the log yet. Begin

@@ -69,6 +69,10 @@ func (r *Row) IsCompensation() bool { return r.CompensatedFor != "" }
 // Finished tells whether the run's end is known.
 func (r *Row) Finished() bool { return !r.Ended.IsZero() }
 
+// open tells whether a later run of the state repeats this one. A run that stands is
+// not repeated: the machine has come to its state another time.
+func (r *Row) open() bool { return r.Status != Succeeded || r.Compensation == Succeeded }
+
 // loopMark stands between a state's name and the number of the loop's element.
 const loopMark = "-loop-"
 
@@ -127,8 +131,8 @@ type Call struct {
 	Row   *Row
 	State *statelang.State
 	Input []any
-	// Origin is the first of the rows that Row repeats, or Row itself: its id
-	// names the children of a machine.
+	// Origin is the first of the rows that Row repeats, or Row itself, or of those
+	// that Row undoes: its id names the children of a machine.
 	Origin *Row
 	// Mode says how to take up a child that exists already.
 	Mode Mode

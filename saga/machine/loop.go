@@ -47,7 +47,8 @@ func (x *Execution) beginLoop(s *state, items []any) {
 	for i := range items {
 		l.queue = append(l.queue, i)
 	}
-	if x.mode == Forwarding || x.mode == Recovering {
+	if x.inLoop {
+		x.inLoop = false
 		x.reloadLoop(l)
 	}
 	x.loopNext()
@@ -56,9 +57,9 @@ func (x *Execution) beginLoop(s *state, items []any) {
 // reloadLoop takes over what the log has of the loop. A crash leaves runs whose
 // end is not known, and they run again; a forward repeats those that failed too.
 func (x *Execution) reloadLoop(l *loop) {
-	for _, r := range x.Rows {
-		name, n := r.State()
-		if name != l.state.Name || n < 0 || n >= len(l.items) || r.Superseded || r.IsCompensation() {
+	for _, r := range x.visit(l.state.Name) {
+		_, n := r.State()
+		if n < 0 || n >= len(l.items) || r.Superseded {
 			continue
 		}
 		l.queue = slices.DeleteFunc(l.queue, func(i int) bool { return i == n })
@@ -74,6 +75,30 @@ func (x *Execution) reloadLoop(l *loop) {
 			l.redo = append(l.redo, n)
 		}
 	}
+}
+
+// visit returns the rows that a state's last visit has left, in the order of their
+// start: a machine may come to a loop several times.
+func (x *Execution) visit(name string) (rows []*Row) {
+	repeated := map[string]string{} // the rows that those of the visit repeat, by name
+	for _, r := range slices.Backward(x.Rows) {
+		if s := x.program.states[stateName(r)]; r.IsCompensation() || s != nil && s.Async {
+			continue
+		}
+		before, seen := repeated[r.Name]
+		if stateName(r) != name || seen && before != r.ID {
+			break
+		}
+		repeated[r.Name] = r.RetriedFor
+		rows = append(rows, r)
+	}
+	slices.Reverse(rows)
+	return rows
+}
+
+func stateName(r *Row) string {
+	name, _ := r.State()
+	return name
 }
 
 // loopNext begins as many runs as may be under way, and ends the loop when none is.
@@ -101,7 +126,7 @@ func (x *Execution) loopNext() {
 
 func (x *Execution) loopLaunch(n int) {
 	l := x.loop
-	t := &task{state: l.state, vars: withElement(l.state, x.vars, n, l.items), element: n}
+	t := &task{state: l.state, vars: withElement(l.state, x.vars, n, l.items[n]), element: n}
 	if f := x.launch(t); f != nil {
 		l.failed = true
 		l.runs[n] = &iteration{failed: f}
@@ -112,12 +137,12 @@ func (x *Execution) loopLaunch(n int) {
 }
 
 // withElement returns the variables with those of a loop's element.
-func withElement(s *state, vars map[string]any, n int, items []any) map[string]any {
+func withElement(s *state, vars map[string]any, n int, element any) map[string]any {
 	own := maps.Clone(vars)
 	own[s.Loop.ElementIndex] = int64(n)
 	delete(own, s.Loop.ElementVariable)
-	if items[n] != nil {
-		own[s.Loop.ElementVariable] = items[n]
+	if element != nil {
+		own[s.Loop.ElementVariable] = element
 	}
 	return own
 }
@@ -182,6 +207,7 @@ func (x *Execution) endLoop() {
 		}
 	}
 	x.vars[VarLoopResult] = results
+	x.keepElements(l)
 	x.snapshot = true
 	switch {
 	case route != "":
@@ -192,6 +218,24 @@ func (x *Execution) endLoop() {
 	default:
 		x.next(l.state.Next)
 	}
+}
+
+// keepElements notes which row was for which element, for its compensation: the
+// list's variable may have another value by then.
+func (x *Execution) keepElements(l *loop) {
+	if l.state.CompensateState == "" {
+		return
+	}
+	kept := map[string]any{}
+	if before, ok := x.vars[VarElements].(map[string]any); ok {
+		maps.Copy(kept, before)
+	}
+	for n, run := range l.runs {
+		if run.row != nil {
+			kept[run.row.ID] = l.items[n]
+		}
+	}
+	x.vars[VarElements] = kept
 }
 
 func loopOutput(s *state, run *iteration) map[string]any {

@@ -47,7 +47,9 @@ func (x *Execution) Forward(now time.Time, params map[string]any, skip bool, chi
 	if !skip && last.Status != Succeeded {
 		x.retried[name] = last
 		last.Superseded = element < 0
+		x.inLoop = element >= 0
 		x.begin(s)
+		x.inLoop = false
 		return x.close(), nil
 	}
 	if last.Status != Succeeded {

@@ -155,6 +155,7 @@ func (x *Execution) continueAfter(r *Row) {
 		x.fail(fault(fmt.Sprintf("the log has a state %q that the machine does not have", name)), true)
 	case element >= 0:
 		if items := x.elements(s); len(items) > 0 {
+			x.inLoop = true
 			x.beginLoop(s, items)
 			return
 		}

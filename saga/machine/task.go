@@ -25,7 +25,7 @@ func (x *Execution) begin(s *state) {
 // the machine.
 func (x *Execution) launch(t *task) *Failure {
 	s := t.state
-	if s.Type != statelang.ScriptTask && x.settings.Timeout > 0 && x.now.Sub(x.Instance.Updated) > x.settings.Timeout {
+	if x.settings.Timeout > 0 && x.now.Sub(x.Instance.Updated) > x.settings.Timeout {
 		f := fault(fmt.Sprintf("the saga lasts longer than %v; it is stopped before state %s", x.settings.Timeout, s.Name))
 		f.Expired = true
 		return f
@@ -53,6 +53,9 @@ func (x *Execution) launch(t *task) *Failure {
 	default:
 		r = x.record(t, r)
 		call.Origin = x.Origin(r)
+		if r.CompensatedFor != "" {
+			call.Origin = x.Origin(x.row(r.CompensatedFor))
+		}
 	}
 	if r.BusinessKey != "" {
 		t.vars[s.Name+VarBusinessKey] = r.BusinessKey
@@ -94,17 +97,20 @@ func (x *Execution) record(t *task, r *Row) *Row {
 		r.CompensatedFor = x.undo.current.ID
 	case t.element >= 0:
 		r.Name += loopMark + strconv.Itoa(t.element)
-		if before := x.lastNamed(r.Name); before != nil {
+		if before := x.lastNamed(r.Name); before != nil && before.open() {
 			r.RetriedFor = before.ID
 		}
 	case x.retried[r.Name] != nil:
 		r.RetriedFor = x.retried[r.Name].ID
 	case x.mode == Forwarding:
-		if before := x.lastNamed(r.Name); before != nil {
+		if before := x.lastNamed(r.Name); before != nil && before.open() {
 			r.RetriedFor = before.ID
 		}
 	}
 	delete(x.retried, t.state.Name)
+	if r.RetriedFor != "" {
+		t.doubt = x.row(r.RetriedFor).Status != Failed
+	}
 	if used := x.reused(t.state, r); used != nil {
 		return x.reuse(t.state, used, r)
 	}

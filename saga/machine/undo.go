@@ -102,13 +102,25 @@ func (x *Execution) undoRow(r *Row) {
 	}
 	vars := x.vars
 	if element >= 0 && s.Loop != nil {
-		if v, err := evaluate(s.items, x.vars, x.settings.NewID); err == nil {
-			if items, ok := v.([]any); ok && element < len(items) {
-				vars = withElement(s, x.vars, element, items)
-			}
+		if v, ok := x.elementOf(r, s, element); ok {
+			vars = withElement(s, x.vars, element, v)
 		}
 	}
 	if f := x.launch(&task{state: undo, vars: vars, element: -1}); f != nil {
 		x.fail(f, true)
 	}
+}
+
+// elementOf returns the element of a loop that a row was for.
+func (x *Execution) elementOf(r *Row, s *state, n int) (element any, ok bool) {
+	kept, _ := x.vars[VarElements].(map[string]any)
+	if element, ok = kept[r.ID]; ok {
+		return element, true
+	}
+	v, err := evaluate(s.items, x.vars, x.settings.NewID) // the loop has not ended, or ran on Seata's engine
+	items, _ := v.([]any)
+	if err != nil || n >= len(items) {
+		return nil, false
+	}
+	return items[n], true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -184,9 +185,15 @@ func (s *SQL) inTx(ctx context.Context, f func(c *sql.Conn) error) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	return s.onConn(ctx, c, f)
+	err = s.onConn(ctx, c, f)
+	if err != nil {
+		discard(c)
+	}
+	return err
 }
 
+// onConn runs f in a transaction. After an error the connection may still be inside
+// of it: the caller discards it.
 func (s *SQL) onConn(ctx context.Context, c *sql.Conn, f func(c *sql.Conn) error) error {
 	if _, err := c.ExecContext(ctx, s.begin()); err != nil {
 		return err
@@ -195,8 +202,15 @@ func (s *SQL) onConn(ctx context.Context, c *sql.Conn, f func(c *sql.Conn) error
 		_, undone := c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return errors.Join(err, undone)
 	}
-	_, err := c.ExecContext(ctx, "COMMIT")
-	return err
+	if _, err := c.ExecContext(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnanswered, err)
+	}
+	return nil
+}
+
+// discard keeps a connection that may be inside a transaction out of the pool.
+func discard(c *sql.Conn) {
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 }
 
 // lock is what makes a SELECT wait for others that write the row.

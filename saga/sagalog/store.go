@@ -16,6 +16,9 @@ var (
 	ErrExists = errors.New("already in the log")
 	// ErrTaken: another engine has taken the instance up since it was read.
 	ErrTaken = errors.New("another engine has taken the instance up")
+	// ErrUnanswered: the connection broke over the commit, so that what was to be
+	// written may have been.
+	ErrUnanswered = errors.New("whether it was written is unknown")
 	// ErrFenced: another process has taken over all that this one ran. Nothing is
 	// written any more; start the engine again.
 	ErrFenced = errors.New("another process runs under this node's name, or has taken over from it")
@@ -41,7 +44,8 @@ const (
 type Store interface {
 	// Write makes a Batch durable, all of it or nothing. With ErrExists, ErrTaken
 	// and ErrFenced nothing was written. After any other error it may have been;
-	// the log tells.
+	// the log tells. With ErrUnanswered the engine looks there even if the Batch
+	// was an instance's first.
 	Write(ctx context.Context, b *machine.Batch) error
 	// Load reads an instance.
 	Load(ctx context.Context, id string) (*machine.Log, error)

@@ -207,10 +207,11 @@ func (s *SQL) writeAll(ctx context.Context) {
 }
 
 // writeGroup writes the entries together. If that fails it writes each alone, so
-// that one that cannot be written does not take the others with it.
+// that one that cannot be written does not take the others with it; but not what
+// may have been written.
 func (s *SQL) writeGroup(ctx context.Context, w *connection, group []*entry) {
 	err := w.write(ctx, group)
-	if err == nil || len(group) == 1 || errors.Is(err, ErrFenced) || ctx.Err() != nil {
+	if err == nil || len(group) == 1 || errors.Is(err, ErrFenced) || errors.Is(err, ErrUnanswered) || ctx.Err() != nil {
 		for _, e := range group {
 			e.done <- err
 		}
@@ -234,6 +235,7 @@ func (w *connection) drop() {
 		delete(w.prepared, text)
 	}
 	if w.conn != nil {
+		discard(w.conn)
 		_ = w.conn.Close()
 		w.conn = nil
 	}
