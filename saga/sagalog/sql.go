@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -24,9 +26,9 @@ type Config struct {
 	// Open SQLite with journal_mode(WAL) and busy_timeout.
 	DB *sql.DB
 	// Node names this process among those that share the tables: equal after a
-	// restart, different from all others that run at the same time. Default
-	// "default". A process that starts under the name of a running one takes over
-	// from it.
+	// restart, different from all others that run at the same time. Default the
+	// host's name, which does while one process a host uses the tables. A process
+	// that starts under the name of a running one takes over from it.
 	Node string
 	// TablePrefix begins the names of Seata's tables. Default "seata_".
 	TablePrefix string
@@ -49,7 +51,11 @@ func (c *Config) complete() error {
 		return errors.New("saga log: Config.DB allows one connection; the store keeps one to write and needs another to read: SetMaxOpenConns(2) or more")
 	}
 	if c.Node == "" {
-		c.Node = "default"
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("saga log: Config.Node is missing, and this host tells no name: %w", err)
+		}
+		c.Node = host[:min(len(host), 64)]
 	}
 	if len(c.Node) > 64 {
 		return fmt.Errorf("saga log: Config.Node %q: want 64 bytes at most", c.Node)
@@ -300,10 +306,7 @@ func (s *SQL) Interrupted(ctx context.Context) ([]*machine.Log, error) {
 // their times are equal.
 func NewID(now time.Time) string {
 	var b [13]byte
-	ms := uint64(now.UnixMilli())
-	for i := range 6 {
-		b[i] = byte(ms >> (40 - 8*i))
-	}
-	_, _ = rand.Read(b[6:]) // crypto/rand never fails
+	binary.BigEndian.PutUint64(b[:], uint64(now.UnixNano())) // finer than the times in the tables
+	_, _ = rand.Read(b[8:])                                  // crypto/rand never fails
 	return hex.EncodeToString(b[:])
 }
