@@ -97,7 +97,7 @@ type Tx struct {
 	// told: hooks have been told of the commit; completed: they and the guard of
 	// the end.
 	told, completed atomic.Bool
-	exit      func(error) // the guard's
+	exit            func(error) // the guard's
 
 	mu    sync.Mutex
 	hooks []Hook

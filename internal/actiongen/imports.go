@@ -65,7 +65,9 @@ func (w *writer) writeImports(out *bytes.Buffer) {
 			std = append(std, line)
 		}
 	}
-	byPath := func(a, b string) int { return strings.Compare(a[strings.IndexByte(a, '"'):], b[strings.IndexByte(b, '"'):]) }
+	byPath := func(a, b string) int {
+		return strings.Compare(a[strings.IndexByte(a, '"'):], b[strings.IndexByte(b, '"'):])
+	}
 	slices.SortStableFunc(std, byPath)
 	slices.SortStableFunc(others, byPath)
 	fmt.Fprintf(out, "import (\n\t%s\n\n\t%s\n)\n", strings.Join(std, "\n\t"), strings.Join(others, "\n\t"))

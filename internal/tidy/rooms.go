@@ -127,7 +127,7 @@ func Rooms() []Room {
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",
 			[]string{"samples/shop/service", "internal/child", "internal/promtext"}},
 		{"samples/shop/service", false, "the shop in Go: order, stock, account and points, over HTTP, in each mode",
-			[]string{"client", "client/http", "datasource", "rm/tcc/fence"}},
+			[]string{"client", "client/http", "datasource", "rm/tcc/fence", "saga", "saga/sagalog"}},
 		{"samples/shop/overgrpc", false, "the calls of the shop over gRPC",
 			[]string{"samples/shop/service", "samples/shop/overgrpc/shoppb", "client/grpc"}},
 		{"samples/shop/overgrpc/shoppb", false, "generated: messages and stubs of the shop's calls over gRPC", nil},

@@ -53,8 +53,8 @@ func newCommand() *cobra.Command {
 		Short: "A shop of four services, in Go and in Java, and what its transactions do",
 		Long: `shop starts a coordinator and the services order, stock, account and points, each
 with a database of its own, and places a few orders: one that is placed, one that
-the stock refuses, one that the account refuses, and two during which a service is
-killed. For each it shows the path of the global transaction: which service, in
+the stock refuses, one that the account refuses, and two or three during which a
+service is killed. For each it shows the path of the global transaction: which service, in
 which language, which branch, what the first phase did and how the second ended.
 At the end it checks the books. The last line is "consistent: yes"; or what
 differs, "consistent: no" and exit code 1.
@@ -65,10 +65,14 @@ Java over dubbo or triple everything runs in a network namespace of its own, sin
 Dubbo in Java does not listen on loopback addresses: this takes Linux, and root or
 user namespaces.
 
+In mode saga the order service is always in Go: it drives a state machine in Seata's
+JSON language, samples/shop/service/saga.json. The others are in either language.
+
 Exit codes: 0 consistent, 1 failed or inconsistent, 2 the command line is wrong.`,
 		Example: `  go run ./samples/shop
   go run ./samples/shop --rpc http --mode tcc --java stock,account
   go run ./samples/shop --rpc triple --java stock,points
+  go run ./samples/shop --mode saga --java stock,account,points
   go run ./samples/shop --rpc grpc --java order --json | jq .orders[0].transaction
   make shop SHOP='--java all'`,
 		Args: func(_ *cobra.Command, args []string) error {

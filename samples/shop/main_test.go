@@ -19,6 +19,7 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		"--rpc pigeon":             `--rpc "pigeon": want one of http`,
 		"--mode 2pc":               `no mode "2pc"`,
 		"--java bakery":            `--java "bakery": want some of order,stock,account,points, or all`,
+		"--mode saga --java all":   "order cannot be in Java in mode saga",
 		"--jawa all":               "unknown flag: --jawa (see --help)",
 		"stock":                    `unexpected argument "stock" (see --help)`,
 		"service --service bakery": `no service "bakery"`,

@@ -88,11 +88,11 @@ func (t transport) Serve(ctx context.Context, address string, own service.Calls)
 	}
 	switch {
 	case own.Take != nil:
-		err = publish(stockInterface, &Stock{own.Take})
+		err = publish(stockInterface, &Stock{own.Take, own.PutBack})
 	case own.Debit != nil:
-		err = publish(accountInterface, &Account{own.Debit})
+		err = publish(accountInterface, &Account{own.Debit, own.Refund})
 	case own.Award != nil:
-		err = publish(pointsInterface, &Points{own.Award})
+		err = publish(pointsInterface, &Points{own.Award, own.Revoke})
 	}
 	if err != nil {
 		return err
@@ -127,12 +127,25 @@ func (t transport) Dial(_ context.Context, to service.Addresses) (service.Calls,
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return service.Calls{}, nil, err
 	}
+	taking := func(method string) func(context.Context, service.Taking) error {
+		return func(ctx context.Context, t service.Taking) error {
+			return stock.do(ctx, method, t.Order, t.Item, t.Quantity)
+		}
+	}
+	debiting := func(method string) func(context.Context, service.Debit) error {
+		return func(ctx context.Context, d service.Debit) error {
+			return account.do(ctx, method, d.Order, d.Customer, d.Amount)
+		}
+	}
+	awarding := func(method string) func(context.Context, service.Award) error {
+		return func(ctx context.Context, a service.Award) error {
+			return points.do(ctx, method, a.Order, a.Customer, a.Points)
+		}
+	}
 	return service.Calls{
-		Take: func(ctx context.Context, t service.Taking) error { return stock.do(ctx, "take", t.Item, t.Quantity) },
-		Debit: func(ctx context.Context, d service.Debit) error {
-			return account.do(ctx, "debit", d.Customer, d.Amount)
-		},
-		Award: func(ctx context.Context, a service.Award) error { return points.do(ctx, "award", a.Customer, a.Points) },
+		Take: taking("take"), PutBack: taking("putBack"),
+		Debit: debiting("debit"), Refund: debiting("refund"),
+		Award: awarding("award"), Revoke: awarding("revoke"),
 	}, func() error { return nil }, nil
 }
 

@@ -37,13 +37,13 @@ func (Transport) Serve(ctx context.Context, address string, own service.Calls) e
 	// These options let the handlers take part in the caller's transaction.
 	s := grpc.NewServer(qiaogrpc.ServerOptions(carry.Policy{})...)
 	if own.Take != nil {
-		shoppb.RegisterStockServer(s, &stock{take: own.Take})
+		shoppb.RegisterStockServer(s, &stock{take: own.Take, putBack: own.PutBack})
 	}
 	if own.Debit != nil {
-		shoppb.RegisterAccountServer(s, &account{debit: own.Debit})
+		shoppb.RegisterAccountServer(s, &account{debit: own.Debit, refund: own.Refund})
 	}
 	if own.Award != nil {
-		shoppb.RegisterPointsServer(s, &points{award: own.Award})
+		shoppb.RegisterPointsServer(s, &points{award: own.Award, revoke: own.Revoke})
 	}
 	stop := context.AfterFunc(ctx, s.GracefulStop)
 	defer stop()
@@ -74,52 +74,79 @@ func (Transport) Dial(_ context.Context, to service.Addresses) (service.Calls, f
 	}
 	stock, account, points := shoppb.NewStockClient(conns[0]), shoppb.NewAccountClient(conns[1]), shoppb.NewPointsClient(conns[2])
 	return service.Calls{
-		Take: func(ctx context.Context, t service.Taking) error {
-			ctx, cancel := context.WithTimeout(ctx, callTimeout)
-			defer cancel()
-			_, err := stock.Take(ctx, &shoppb.Taking{Item: t.Item, Quantity: t.Quantity})
-			return fromStatus(err)
-		},
-		Debit: func(ctx context.Context, d service.Debit) error {
-			ctx, cancel := context.WithTimeout(ctx, callTimeout)
-			defer cancel()
-			_, err := account.Debit(ctx, &shoppb.Debiting{Customer: d.Customer, Amount: d.Amount})
-			return fromStatus(err)
-		},
-		Award: func(ctx context.Context, a service.Award) error {
-			ctx, cancel := context.WithTimeout(ctx, callTimeout)
-			defer cancel()
-			_, err := points.Award(ctx, &shoppb.Awarding{Customer: a.Customer, Points: a.Points})
-			return fromStatus(err)
-		},
+		Take: calling(stock.Take, taking), PutBack: calling(stock.PutBack, taking),
+		Debit: calling(account.Debit, debiting), Refund: calling(account.Refund, debiting),
+		Award: calling(points.Award, awarding), Revoke: calling(points.Revoke, awarding),
 	}, hangUp, nil
+}
+
+func taking(t service.Taking) *shoppb.Taking {
+	return &shoppb.Taking{Order: t.Order, Item: t.Item, Quantity: t.Quantity}
+}
+
+func debiting(d service.Debit) *shoppb.Debiting {
+	return &shoppb.Debiting{Order: d.Order, Customer: d.Customer, Amount: d.Amount}
+}
+
+func awarding(a service.Award) *shoppb.Awarding {
+	return &shoppb.Awarding{Order: a.Order, Customer: a.Customer, Points: a.Points}
+}
+
+// calling makes a method of a stub a call of the shop.
+func calling[T, M any](method func(context.Context, *M, ...grpc.CallOption) (*shoppb.Done, error), message func(T) *M) func(context.Context, T) error {
+	return func(ctx context.Context, argument T) error {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		_, err := method(ctx, message(argument))
+		return fromStatus(err)
+	}
 }
 
 type stock struct {
 	shoppb.UnimplementedStockServer
-	take func(context.Context, service.Taking) error
+	take, putBack func(context.Context, service.Taking) error
 }
 
 func (s *stock) Take(ctx context.Context, t *shoppb.Taking) (*shoppb.Done, error) {
-	return &shoppb.Done{}, toStatus(s.take(ctx, service.Taking{Item: t.Item, Quantity: t.Quantity}))
+	return serving(ctx, s.take, service.Taking{Order: t.Order, Item: t.Item, Quantity: t.Quantity})
+}
+
+func (s *stock) PutBack(ctx context.Context, t *shoppb.Taking) (*shoppb.Done, error) {
+	return serving(ctx, s.putBack, service.Taking{Order: t.Order, Item: t.Item, Quantity: t.Quantity})
 }
 
 type account struct {
 	shoppb.UnimplementedAccountServer
-	debit func(context.Context, service.Debit) error
+	debit, refund func(context.Context, service.Debit) error
 }
 
 func (s *account) Debit(ctx context.Context, d *shoppb.Debiting) (*shoppb.Done, error) {
-	return &shoppb.Done{}, toStatus(s.debit(ctx, service.Debit{Customer: d.Customer, Amount: d.Amount}))
+	return serving(ctx, s.debit, service.Debit{Order: d.Order, Customer: d.Customer, Amount: d.Amount})
+}
+
+func (s *account) Refund(ctx context.Context, d *shoppb.Debiting) (*shoppb.Done, error) {
+	return serving(ctx, s.refund, service.Debit{Order: d.Order, Customer: d.Customer, Amount: d.Amount})
 }
 
 type points struct {
 	shoppb.UnimplementedPointsServer
-	award func(context.Context, service.Award) error
+	award, revoke func(context.Context, service.Award) error
 }
 
 func (s *points) Award(ctx context.Context, a *shoppb.Awarding) (*shoppb.Done, error) {
-	return &shoppb.Done{}, toStatus(s.award(ctx, service.Award{Customer: a.Customer, Points: a.Points}))
+	return serving(ctx, s.award, service.Award{Order: a.Order, Customer: a.Customer, Points: a.Points})
+}
+
+func (s *points) Revoke(ctx context.Context, a *shoppb.Awarding) (*shoppb.Done, error) {
+	return serving(ctx, s.revoke, service.Award{Order: a.Order, Customer: a.Customer, Points: a.Points})
+}
+
+// serving answers a call; one that undoes another is there in mode saga only.
+func serving[T any](ctx context.Context, do func(context.Context, T) error, argument T) (*shoppb.Done, error) {
+	if do == nil {
+		return nil, status.Error(codes.Unimplemented, "only in mode saga")
+	}
+	return &shoppb.Done{}, toStatus(do(ctx, argument))
 }
 
 // toStatus makes an error a status: a refusal has a code of its own.

@@ -165,6 +165,13 @@ func (s *show) left(ctx context.Context) (left []string, err error) {
 			left = append(left, fmt.Sprintf("%s: %d are reserved", name, n.Int64))
 		}
 	}
+	var n int64
+	if err := s.databases.of["order"].QueryRowContext(ctx, "SELECT COUNT(*) FROM seata_state_machine_inst WHERE is_running = 1").Scan(&n); err != nil {
+		return nil, fmt.Errorf("count the sagas that run: %w", err)
+	}
+	if n != 0 {
+		left = append(left, fmt.Sprintf("order: %d sagas run", n))
+	}
 	values, err := promtext.Fetch(ctx, "http://"+s.fleet.coordinator.Address+"/metrics")
 	if err != nil {
 		return nil, err

@@ -51,6 +51,9 @@ func (c Config) Check() error {
 			return fmt.Errorf("%w: --java: %s is there twice", ErrUsage, name)
 		}
 	}
+	if c.Mode == service.Saga && c.language("order") == "java" {
+		return fmt.Errorf("%w: --java: order cannot be in Java in mode saga: the engine that runs the saga is the Go SDK's here, as Seata's own is a Spring application's. Leave order out, as in --java stock,account,points", ErrUsage)
+	}
 	if c.NeedsIsolation() && c.MySQL != "" && c.Host == "" {
 		return fmt.Errorf("%w: --mysql: a shop with Java over %s runs in a network of its own, from which that server cannot be reached: leave the flag out", ErrUsage, c.RPC)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/qiao-tx/qiao/datasource"
 	"github.com/qiao-tx/qiao/datasource/schema"
+	"github.com/qiao-tx/qiao/saga/sagalog"
 	"github.com/qiao-tx/qiao/samples/shop/service"
 )
 
@@ -54,14 +55,18 @@ func openDatabases(ctx context.Context, dir, dsn, root string) (d *databases, er
 		return d, err
 	}
 	for name, table := range service.Tables() {
+		own := append(statements(string(fence)), table, service.StepTable)
 		db, err := sql.Open(driver, d.forGo[name])
 		if err != nil {
 			return d, err
 		}
 		d.of[name] = db
-		if err := d.createTables(ctx, db, dialect, table, string(fence)); err != nil {
+		if err := d.createTables(ctx, db, dialect, own); err != nil {
 			return d, fmt.Errorf("the database of the %s service: %w", name, err)
 		}
+	}
+	if err := sagalog.CreateTables(ctx, d.of["order"]); err != nil {
+		return d, fmt.Errorf("the saga log of the order service: %w", err)
 	}
 	return d, nil
 }
@@ -91,11 +96,11 @@ func (d *databases) createOnServer(ctx context.Context, dsn string) error {
 	return nil
 }
 
-func (d *databases) createTables(ctx context.Context, db *sql.DB, dialect schema.Dialect, table, fence string) error {
+func (d *databases) createTables(ctx context.Context, db *sql.DB, dialect schema.Dialect, own []string) error {
 	if err := datasource.CreateUndoTable(ctx, db, dialect); err != nil {
 		return err
 	}
-	for _, statement := range append(statements(fence), table) {
+	for _, statement := range own {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package play
 
 import (
 	"time"
+
+	"github.com/qiao-tx/qiao/protocol"
 )
 
 // Path is what one global transaction did, as it was seen between the services
@@ -16,11 +18,15 @@ type Path struct {
 	// decided by itself.
 	Asked  string `json:"asked,omitempty"`
 	Answer string `json:"answer,omitempty"`
+	// Reported are the statuses that a saga's engine reported of it, each once in a
+	// row. A saga asks for nothing: its steps have done their work when they end.
+	Reported []string `json:"reported,omitempty"`
 
 	began time.Time
 }
 
-// Branch is one service's part in it.
+// Branch is one service's part in it: in a saga a step, whose branch the order
+// service registers.
 type Branch struct {
 	Service  string `json:"service"`
 	Language string `json:"language"`
@@ -48,6 +54,9 @@ const (
 
 // Outcome is what all branches came to.
 func (p Path) Outcome() string {
+	if len(p.Reported) > 0 {
+		return p.reportedOutcome()
+	}
 	outcome := ""
 	for _, b := range p.Branches {
 		switch {
@@ -68,3 +77,17 @@ func (p Path) Outcome() string {
 	}
 	return outcome
 }
+
+// reportedOutcome is what a saga came to: it is over when its engine says so.
+func (p Path) reportedOutcome() string {
+	switch p.Reported[len(p.Reported)-1] {
+	case protocol.StatusCommitted.String():
+		return Committed
+	case protocol.StatusRollbacked.String(), protocol.StatusFinished.String():
+		return RolledBack
+	}
+	return Open
+}
+
+// Decided tells whether the service that began it has said what is to become of it.
+func (p Path) Decided() bool { return p.Asked != "" || len(p.Reported) > 0 }

@@ -67,7 +67,11 @@ func Run(ctx context.Context, cfg Config) (report Report, err error) {
 	if err := d.seed(ctx); err != nil {
 		return report, err
 	}
-	w := newWatch(cfg.language)
+	steps, err := readSteps(service.SagaMachine)
+	if err != nil {
+		return report, err
+	}
+	w := newWatch(cfg.language, steps)
 	f, err := startFleet(ctx, cfg, dir, d, w)
 	if err != nil {
 		return report, err
@@ -94,7 +98,7 @@ func (s *show) run(ctx context.Context, cfg Config) (Report, error) {
 		staff = append(staff, name+" in "+cfg.language(name))
 	}
 	fmt.Fprintf(s.out, "a shop over %s, mode %s: %s\n", cfg.RPC, cfg.Mode, strings.Join(staff, ", "))
-	for _, sc := range scenes(!cfg.NoKill) {
+	for _, sc := range scenes(cfg.Mode, !cfg.NoKill) {
 		orders, err := s.perform(ctx, sc)
 		report.Orders = append(report.Orders, orders...)
 		if err != nil {

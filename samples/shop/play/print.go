@@ -3,6 +3,7 @@ package play
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -17,6 +18,9 @@ func printOrder(w io.Writer, o Order) {
 		if b.ID == 0 {
 			id, two = "-", "-"
 		}
+		if b.PhaseTwo == "" { // a saga's step that was registered when the service died
+			two = "-"
+		}
 		if b.Orders > 1 {
 			two += fmt.Sprintf(", ordered %d times", b.Orders)
 		}
@@ -27,7 +31,11 @@ func printOrder(w io.Writer, o Order) {
 	if o.Reason != "" {
 		answer += ": " + o.Reason
 	}
-	fmt.Fprintf(w, "  %s asks for %s: %s; the customer reads: %s\n", o.Path.Began, o.Path.Asked, o.Outcome, answer)
+	decision := "asks for " + o.Path.Asked
+	if len(o.Path.Reported) > 0 {
+		decision = "reports " + strings.Join(o.Path.Reported, ", then ")
+	}
+	fmt.Fprintf(w, "  %s %s: %s; the customer reads: %s\n", o.Path.Began, decision, o.Outcome, answer)
 }
 
 // printBooks shows the final account and the verdict.

@@ -44,7 +44,7 @@ type scene struct {
 }
 
 // scenes are the whole story.
-func scenes(kill bool) []scene {
+func scenes(mode service.Mode, kill bool) []scene {
 	story := []scene{
 		{tale: "ann orders two lamps", customer: "ann", lamps: 2, want: placed},
 		{tale: "bob orders more lamps than there are", customer: "bob", lamps: 500, want: refused + service.ErrNoStock.Error()},
@@ -52,11 +52,23 @@ func scenes(kill bool) []scene {
 	}
 	if kill {
 		story = append(story,
-			scene{tale: "kill -9 of the stock service between its two phases", customer: "ann", lamps: 3, want: placed, victim: "stock"},
+			theStockDies(mode),
 			scene{tale: "kill -9 of the points service before an order", customer: "ann", lamps: 1, want: failed, victim: "points", before: true},
 		)
 	}
+	if kill && mode == service.Saga {
+		story = append(story, scene{tale: "kill -9 of the order service in the middle of its saga: it goes on when it is back", customer: "ann", lamps: 1, want: unknown, victim: "order"})
+	}
 	return append(story, scene{tale: "ann orders once more", customer: "ann", lamps: 1, want: placed})
+}
+
+// theStockDies has the stock service killed when it has done its first part. In a
+// saga there is a second one only if the order fails: it waits for the service.
+func theStockDies(mode service.Mode) scene {
+	if mode == service.Saga {
+		return scene{tale: "carl cannot pay; kill -9 of the stock service before it can put his lamp back", customer: "carl", lamps: 1, want: refused + service.ErrNoMoney.Error(), victim: "stock"}
+	}
+	return scene{tale: "kill -9 of the stock service between its two phases", customer: "ann", lamps: 3, want: placed, victim: "stock"}
 }
 
 // Order is an order of the story and what came of it.
@@ -128,7 +140,10 @@ func (s *show) place(ctx context.Context, sc scene) (Order, error) {
 		s.watch.at("account", func() { kill <- s.fleet.services[sc.victim].Kill() })
 	}
 	if o.Answer, o.Reason, err = s.post(ctx, o.order); err != nil {
-		return o, err
+		if sc.victim != "order" || ctx.Err() != nil {
+			return o, err
+		}
+		o.Answer, o.Reason = unknown, err.Error() // nobody is left to answer
 	}
 	if sc.victim != "" {
 		if s.watch.waits() {
@@ -174,7 +189,7 @@ func (s *show) settled(ctx context.Context, n int) (Path, error) {
 			return Path{}, err
 		case len(paths) > 1:
 			return Path{}, fmt.Errorf("one order made %d global transactions", len(paths))
-		case len(paths) == 1 && paths[0].Asked != "" && paths[0].Outcome() != Open:
+		case len(paths) == 1 && paths[0].Decided() && paths[0].Outcome() != Open:
 			return paths[0], nil
 		}
 		select {

@@ -17,6 +17,7 @@ import (
 // forwarded: so all are seen in the order of cause and effect.
 type watch struct {
 	language func(service string) string
+	steps    steps // of the saga
 
 	mu      sync.Mutex
 	paths   []*Path
@@ -34,20 +35,20 @@ type question struct {
 	id         int64
 }
 
-func newWatch(language func(string) string) *watch {
+func newWatch(language func(string) string, steps steps) *watch {
 	return &watch{
-		language: language, asked: map[question]protocol.Message{}, merged: map[question][]protocol.Message{},
+		language: language, steps: steps, asked: map[question]protocol.Message{}, merged: map[question][]protocol.Message{},
 		changed: make(chan struct{}),
 	}
 }
 
-// at has do called, once, when a service asks to register a branch, before the
-// coordinator reads it.
+// at has do called, once, when a service's branch is about to be registered, before
+// the coordinator reads of it.
 func (w *watch) at(service string, do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.onAsk = func(s string, m protocol.Message) {
-		if _, ok := m.(*protocol.BranchRegister); ok && s == service {
+		if r, ok := m.(*protocol.BranchRegister); ok && w.doer(s, r) == service {
 			w.onAsk = nil
 			do()
 		}
@@ -112,7 +113,7 @@ func (w *watch) fromService(q question, m protocol.Message, now time.Time) {
 		w.ended(m.BranchOutcome, now)
 	case *protocol.BranchRollbackResult:
 		w.ended(m.BranchOutcome, now)
-	case *protocol.GlobalBegin, *protocol.GlobalCommit, *protocol.GlobalRollback, *protocol.BranchRegister:
+	case *protocol.GlobalBegin, *protocol.GlobalCommit, *protocol.GlobalRollback, *protocol.GlobalReport, *protocol.BranchRegister, *protocol.BranchReport:
 		w.asked[q] = m
 		if w.onAsk != nil {
 			w.onAsk(q.service, m)
@@ -164,6 +165,14 @@ func (w *watch) answered(service string, request, answer protocol.Message, now t
 		if request, ok := request.(*protocol.GlobalRollback); ok {
 			w.decided(request.XID, "rollback", answer.Status)
 		}
+	case *protocol.GlobalReportResult:
+		if request, ok := request.(*protocol.GlobalReport); ok {
+			w.reported(request.XID, request.Status)
+		}
+	case *protocol.BranchReportResult:
+		if request, ok := request.(*protocol.BranchReport); ok {
+			w.stepEnded(request, now)
+		}
 	}
 }
 
@@ -172,6 +181,7 @@ func (w *watch) registered(service string, r *protocol.BranchRegister, answer *p
 	if p == nil {
 		return // not of this shop
 	}
+	service = w.doer(service, r)
 	b := Branch{Service: service, Language: w.language(service), Mode: r.Type.String(), ID: answer.BranchID, OneMillis: now.Sub(p.began).Milliseconds()}
 	switch {
 	case answer.Code != protocol.ResultSuccess:
@@ -179,6 +189,8 @@ func (w *watch) registered(service string, r *protocol.BranchRegister, answer *p
 		b.ID = 0
 	case r.LockKey != "":
 		b.PhaseOne = "locks " + r.LockKey
+	case r.Type == protocol.TypeSaga:
+		b.PhaseOne = "runs " + stepName(r.ResourceID)
 	case r.Type == protocol.TypeXA:
 		b.PhaseOne = "prepares"
 	default:
@@ -247,7 +259,7 @@ func (w *watch) since(n int) ([]Path, <-chan struct{}, error) {
 	var copies []Path
 	for _, p := range w.paths[n:] {
 		c := *p
-		c.Branches = slices.Clone(p.Branches)
+		c.Branches, c.Reported = slices.Clone(p.Branches), slices.Clone(p.Reported)
 		copies = append(copies, c)
 	}
 	return copies, w.changed, errors.Join(w.errs...)

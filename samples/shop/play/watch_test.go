@@ -16,7 +16,7 @@ const theXID = "127.0.0.1:8091:42"
 type talk struct{ *watch }
 
 func newTalk() talk {
-	return talk{newWatch(func(service string) string { return "language of " + service })}
+	return talk{newWatch(func(service string) string { return "language of " + service }, steps{"TakeStock": "stock"})}
 }
 
 func (w talk) toCoordinator(service string, id int64, m protocol.Message) {
@@ -130,4 +130,34 @@ func TestARefusedBranchAndADecision(t *testing.T) {
 	assert.Equal(t, "refused: row is locked", p.Branches[0].PhaseOne)
 	assert.Zero(t, p.Branches[0].ID)
 	assert.Equal(t, RolledBack, p.Outcome())
+}
+
+// A saga's steps are branches that the order service registers and reports of, and
+// its end is what it reports last.
+func TestASaga(t *testing.T) {
+	w := newTalk()
+	w.begin()
+	killed := 0
+	w.at("stock", func() { killed++ })
+	w.toCoordinator("order", 2, &protocol.BranchRegister{XID: theXID, Type: protocol.TypeSaga, ResourceID: "place-order#TakeStock"})
+	assert.Equal(t, 1, killed, "its own service's part begins")
+	w.toService("order", 2, registered(1))
+	report := func(id int64, status protocol.GlobalStatus) {
+		w.toCoordinator("order", id, &protocol.GlobalReport{Global: protocol.Global{XID: theXID}, Status: status})
+		w.toService("order", id, &protocol.GlobalReportResult{TxResult: protocol.OK(), Status: status})
+	}
+	assert.False(t, w.only(t).Decided())
+	report(3, protocol.StatusRollbackRetrying)
+	report(4, protocol.StatusRollbackRetrying)
+	assert.Equal(t, Open, w.only(t).Outcome())
+	w.toCoordinator("order", 5, &protocol.BranchReport{XID: theXID, BranchID: 1, Type: protocol.TypeSaga, Status: protocol.BranchPhaseTwoRollbacked})
+	w.toService("order", 5, &protocol.BranchReportResult{TxResult: protocol.OK()})
+	report(6, protocol.StatusRollbacked)
+	p := w.only(t)
+	assert.Equal(t, RolledBack, p.Outcome())
+	assert.Equal(t, []string{"RollbackRetrying", "Rollbacked"}, p.Reported)
+	require.Len(t, p.Branches, 1)
+	assert.Equal(t, "stock", p.Branches[0].Service)
+	assert.Equal(t, "runs TakeStock", p.Branches[0].PhaseOne)
+	assert.Equal(t, "undone", p.Branches[0].PhaseTwo)
 }

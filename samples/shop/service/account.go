@@ -8,10 +8,21 @@ import (
 )
 
 // debitAccount takes a customer's money.
-func debitAccount(ctx context.Context, db *sql.DB, d Debit) error {
+func debitAccount(ctx context.Context, db statements, d Debit) error {
 	result, err := db.ExecContext(ctx,
 		"UPDATE account SET balance = balance - ? WHERE customer = ? AND balance >= ?", d.Amount, d.Customer, d.Amount)
 	return changedOne(result, err, ErrNoMoney)
+}
+
+// accountStep is debitAccount in a saga.
+func accountStep() step[Debit] {
+	return step[Debit]{
+		operation: "debit", order: func(d Debit) int64 { return d.Order }, do: debitAccount,
+		undo: func(ctx context.Context, db statements, d Debit) error {
+			_, err := db.ExecContext(ctx, "UPDATE account SET balance = balance + ? WHERE customer = ?", d.Amount, d.Customer)
+			return err
+		},
+	}
 }
 
 // accountAction is debitAccount under TCC.

@@ -23,7 +23,8 @@ type database struct {
 }
 
 // openDatabase opens a database as the mode wants it: under AT and XA its statements
-// take part in global transactions by themselves, under TCC it is a plain one.
+// take part in global transactions by themselves, under TCC and in a saga it is a
+// plain one.
 func openDatabase(ctx context.Context, c *client.Client, mode Mode, dsn string) (database, error) {
 	driver := "mysql"
 	if strings.HasPrefix(dsn, "file:") {
@@ -32,7 +33,7 @@ func openDatabase(ctx context.Context, c *client.Client, mode Mode, dsn string) 
 	var db *sql.DB
 	var err error
 	switch mode {
-	case TCC:
+	case TCC, Saga:
 		db, err = sql.Open(driver, dsn)
 	case XA:
 		db, err = datasource.Open(ctx, c.RM(), datasource.Config{Driver: driver, DSN: dsn, Mode: datasource.XA})
@@ -42,19 +43,30 @@ func openDatabase(ctx context.Context, c *client.Client, mode Mode, dsn string) 
 	return database{db, mode, c.RM()}, err
 }
 
+// statements is what *sql.DB and *sql.Tx have in common here.
+type statements interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 // change returns a change of the database as part of its caller's global
-// transaction: the plain one under AT and XA, the action's first phase under TCC.
-func change[T any](ctx context.Context, own database, plain func(context.Context, *sql.DB, T) error, action fence.Action[T]) (func(context.Context, T) error, error) {
-	if own.mode != TCC {
-		return func(ctx context.Context, arg T) error { return plain(ctx, own.db, arg) }, nil
+// transaction: the plain one under AT and XA, the action's first phase under TCC,
+// the step in a saga. Only a step has an undo that others call.
+func change[T any](ctx context.Context, own database, s step[T], action fence.Action[T]) (do, undo func(context.Context, T) error, err error) {
+	switch own.mode {
+	case TCC:
+		f, err := fence.New(own.db, "")
+		if err != nil {
+			return nil, nil, err
+		}
+		handle, err := tcc.Register(ctx, own.rm, fence.Guard(f, action))
+		if err != nil {
+			return nil, nil, err
+		}
+		return handle.Try, nil, nil
+	case Saga:
+		do, undo = s.in(own.db)
+		return do, undo, nil
+	default:
+		return func(ctx context.Context, arg T) error { return s.do(ctx, own.db, arg) }, nil, nil
 	}
-	f, err := fence.New(own.db, "")
-	if err != nil {
-		return nil, err
-	}
-	handle, err := tcc.Register(ctx, own.rm, fence.Guard(f, action))
-	if err != nil {
-		return nil, err
-	}
-	return handle.Try, nil
 }

@@ -16,9 +16,11 @@ import (
 
 // How the services answer over HTTP, beside 200.
 const (
-	// StatusRefused: the reason is in the body; nothing has changed.
+	// StatusRefused: the reason is in the body; nothing has changed, or it is being
+	// undone.
 	StatusRefused = http.StatusConflict
-	// StatusFailed: nothing has changed; it may work at another time.
+	// StatusFailed: nothing has changed, or it is being undone; it may work at another
+	// time.
 	StatusFailed = http.StatusServiceUnavailable
 	// StatusUnknown: it may have worked.
 	StatusUnknown = http.StatusInternalServerError
@@ -33,8 +35,11 @@ type HTTP struct{}
 func (HTTP) Serve(ctx context.Context, address string, own Calls) error {
 	mux := http.NewServeMux()
 	publish(mux, "/take", own.Take)
+	publish(mux, "/putBack", own.PutBack)
 	publish(mux, "/debit", own.Debit)
+	publish(mux, "/refund", own.Refund)
 	publish(mux, "/award", own.Award)
+	publish(mux, "/revoke", own.Revoke)
 	// The Middleware lets the handlers take part in the caller's transaction.
 	return serve(ctx, address, qiaohttp.Middleware(mux, qiaohttp.Config{}))
 }
@@ -47,9 +52,12 @@ func (HTTP) Dial(_ context.Context, to Addresses) (Calls, func() error, error) {
 	web := &http.Client{Transport: &qiaohttp.Transport{Base: base}}
 	hangUp := func() error { base.CloseIdleConnections(); return nil }
 	return Calls{
-		Take:  post[Taking](web, "http://"+to.Stock+"/take"),
-		Debit: post[Debit](web, "http://"+to.Account+"/debit"),
-		Award: post[Award](web, "http://"+to.Points+"/award"),
+		Take:    post[Taking](web, "http://"+to.Stock+"/take"),
+		PutBack: post[Taking](web, "http://"+to.Stock+"/putBack"),
+		Debit:   post[Debit](web, "http://"+to.Account+"/debit"),
+		Refund:  post[Debit](web, "http://"+to.Account+"/refund"),
+		Award:   post[Award](web, "http://"+to.Points+"/award"),
+		Revoke:  post[Award](web, "http://"+to.Points+"/revoke"),
 	}, hangUp, nil
 }
 

@@ -13,10 +13,12 @@ const (
 	XA Mode = "xa"
 	// TCC: the service reserves first, and then confirms or cancels.
 	TCC Mode = "tcc"
+	// Saga: the service changes at once, and takes it back if the order fails.
+	Saga Mode = "saga"
 )
 
 // Modes are all of them.
-var Modes = []Mode{AT, XA, TCC}
+var Modes = []Mode{AT, XA, TCC, Saga}
 
 // ParseMode reads a mode's name.
 func ParseMode(name string) (Mode, error) {

@@ -30,29 +30,40 @@ func (s *orderService) place(ctx context.Context, o Order) error {
 		if err := s.write(ctx, o); err != nil {
 			return err
 		}
-		if err := s.calls.Take(ctx, Taking{o.Item, o.Quantity}); err != nil {
+		if err := s.calls.Take(ctx, Taking{o.Number, o.Item, o.Quantity}); err != nil {
 			return err
 		}
-		if err := s.calls.Debit(ctx, Debit{o.Customer, o.Price}); err != nil {
+		if err := s.calls.Debit(ctx, Debit{o.Number, o.Customer, o.Price}); err != nil {
 			return err
 		}
-		return s.calls.Award(ctx, Award{o.Customer, o.Price})
+		return s.calls.Award(ctx, Award{o.Number, o.Customer, o.Price})
 	})
 }
 
 // unknown tells whether an order may have been placed although place failed.
 func unknown(err error) bool {
 	var away *tm.Unavailable
-	return errors.Is(err, tm.ErrOutcomeUnknown) || (errors.As(err, &away) && away.Op == "commit" && !away.SafeToRetry)
+	return errors.Is(err, tm.ErrOutcomeUnknown) || errors.Is(err, errOpen) || (errors.As(err, &away) && away.Op == "commit" && !away.SafeToRetry)
 }
 
 // writeOrder, under AT and XA, is plain SQL: that it is part of the global transaction
 // comes with the context.
-func writeOrder(ctx context.Context, db *sql.DB, o Order) error {
+func writeOrder(ctx context.Context, db statements, o Order) error {
 	_, err := db.ExecContext(ctx,
 		"INSERT INTO orders (number, customer, item, quantity, price) VALUES (?, ?, ?, ?, ?)",
 		o.Number, o.Customer, o.Item, o.Quantity, o.Price)
 	return err
+}
+
+// orderStep is writeOrder in a saga.
+func orderStep() step[Order] {
+	return step[Order]{
+		operation: "write", order: func(o Order) int64 { return o.Number }, do: writeOrder,
+		undo: func(ctx context.Context, db statements, o Order) error {
+			_, err := db.ExecContext(ctx, "DELETE FROM orders WHERE number = ?", o.Number)
+			return err
+		},
+	}
 }
 
 // orderAction is writeOrder under TCC: the order is pending until it is confirmed.

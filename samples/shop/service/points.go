@@ -13,9 +13,20 @@ import (
 var errStranger = errors.New("the points service does not know the customer")
 
 // awardPoints gives a customer points.
-func awardPoints(ctx context.Context, db *sql.DB, a Award) error {
+func awardPoints(ctx context.Context, db statements, a Award) error {
 	result, err := db.ExecContext(ctx, "UPDATE points SET points = points + ? WHERE customer = ?", a.Points, a.Customer)
 	return changedOne(result, err, errStranger)
+}
+
+// pointsStep is awardPoints in a saga.
+func pointsStep() step[Award] {
+	return step[Award]{
+		operation: "award", order: func(a Award) int64 { return a.Order }, do: awardPoints,
+		undo: func(ctx context.Context, db statements, a Award) error {
+			_, err := db.ExecContext(ctx, "UPDATE points SET points = points - ? WHERE customer = ?", a.Points, a.Customer)
+			return err
+		},
+	}
 }
 
 // pointsAction is awardPoints under TCC: points that are reserved cannot be spent yet.

@@ -54,36 +54,49 @@ func Run(ctx context.Context, cfg Config, transport Transport) error {
 
 	switch cfg.Name {
 	case "order":
-		calls, hangUp, err := transport.Dial(ctx, cfg.Peers)
-		if err != nil {
-			return err
-		}
-		defer hangUp()
-		write, err := change(ctx, own, writeOrder, orderAction())
-		if err != nil {
-			return err
-		}
-		s := &orderService{tm: c.TM(), write: write, calls: calls}
-		return serveCustomers(ctx, cfg.Listen, s.place)
+		return runOrder(ctx, cfg, c, own, transport)
 	case "stock":
-		take, err := change(ctx, own, takeStock, stockAction())
+		take, putBack, err := change(ctx, own, stockStep(), stockAction())
 		if err != nil {
 			return err
 		}
-		return transport.Serve(ctx, cfg.Listen, Calls{Take: take})
+		return transport.Serve(ctx, cfg.Listen, Calls{Take: take, PutBack: putBack})
 	case "account":
-		debit, err := change(ctx, own, debitAccount, accountAction())
+		debit, refund, err := change(ctx, own, accountStep(), accountAction())
 		if err != nil {
 			return err
 		}
-		return transport.Serve(ctx, cfg.Listen, Calls{Debit: debit})
+		return transport.Serve(ctx, cfg.Listen, Calls{Debit: debit, Refund: refund})
 	default:
-		award, err := change(ctx, own, awardPoints, pointsAction())
+		award, revoke, err := change(ctx, own, pointsStep(), pointsAction())
 		if err != nil {
 			return err
 		}
-		return transport.Serve(ctx, cfg.Listen, Calls{Award: award})
+		return transport.Serve(ctx, cfg.Listen, Calls{Award: award, Revoke: revoke})
 	}
+}
+
+// runOrder is the life of the service that begins the transactions.
+func runOrder(ctx context.Context, cfg Config, c *client.Client, own database, transport Transport) error {
+	calls, hangUp, err := transport.Dial(ctx, cfg.Peers)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	write, drop, err := change(ctx, own, orderStep(), orderAction())
+	if err != nil {
+		return err
+	}
+	if cfg.Mode == Saga {
+		s, err := openSaga(ctx, c, own, write, drop, calls)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return serveCustomers(ctx, cfg.Listen, s.place)
+	}
+	s := &orderService{tm: c.TM(), write: write, calls: calls}
+	return serveCustomers(ctx, cfg.Listen, s.place)
 }
 
 func closing(close func(context.Context) error) {

@@ -17,18 +17,21 @@ type Order struct {
 
 // Taking asks the stock service for so many pieces of an item.
 type Taking struct {
+	Order    int64  `json:"order"` // its number, by which a saga's services know repetitions
 	Item     string `json:"item"`
 	Quantity int64  `json:"quantity"`
 }
 
 // Debit asks the account service for a customer's money.
 type Debit struct {
+	Order    int64  `json:"order"`
 	Customer string `json:"customer"`
 	Amount   int64  `json:"amount"`
 }
 
 // Award asks the points service to thank a customer.
 type Award struct {
+	Order    int64  `json:"order"`
 	Customer string `json:"customer"`
 	Points   int64  `json:"points"`
 }
@@ -61,11 +64,13 @@ func RefusalIn(err error) error {
 }
 
 // Calls are what services ask of each other. Stock publishes Take, account Debit
-// and points Award; the order service calls all three.
+// and points Award; the order service calls all three. In mode saga each has one
+// that undoes it: PutBack, Refund and Revoke. They may be called for calls that have
+// not arrived, and any number of times.
 type Calls struct {
-	Take  func(context.Context, Taking) error
-	Debit func(context.Context, Debit) error
-	Award func(context.Context, Award) error
+	Take, PutBack func(context.Context, Taking) error
+	Debit, Refund func(context.Context, Debit) error
+	Award, Revoke func(context.Context, Award) error
 }
 
 // Transport carries calls from service to service, and the global transaction

@@ -9,10 +9,21 @@ import (
 
 // takeStock, under AT and XA, is plain SQL: that it is part of the caller's global
 // transaction comes with the context.
-func takeStock(ctx context.Context, db *sql.DB, t Taking) error {
+func takeStock(ctx context.Context, db statements, t Taking) error {
 	result, err := db.ExecContext(ctx,
 		"UPDATE stock SET quantity = quantity - ? WHERE item = ? AND quantity >= ?", t.Quantity, t.Item, t.Quantity)
 	return changedOne(result, err, ErrNoStock)
+}
+
+// stockStep is takeStock in a saga.
+func stockStep() step[Taking] {
+	return step[Taking]{
+		operation: "take", order: func(t Taking) int64 { return t.Order }, do: takeStock,
+		undo: func(ctx context.Context, db statements, t Taking) error {
+			_, err := db.ExecContext(ctx, "UPDATE stock SET quantity = quantity + ? WHERE item = ?", t.Quantity, t.Item)
+			return err
+		},
+	}
 }
 
 // stockAction is takeStock under TCC. The fence sees to it that each function runs

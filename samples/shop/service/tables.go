@@ -1,8 +1,15 @@
 package service
 
+// StepTable is the table that each service needs in mode saga; see step.
+const StepTable = `CREATE TABLE saga_step (
+	order_number BIGINT      NOT NULL,
+	operation    VARCHAR(10) NOT NULL,
+	state        VARCHAR(10) NOT NULL,
+	PRIMARY KEY (order_number, operation))`
+
 // Tables holds each service's own table, in SQL that MySQL and SQLite
-// understand. Beside it a service's database has the undo table (AT) and the
-// fence table (TCC).
+// understand. Beside it a service's database has the undo table (AT), the
+// fence table (TCC) or StepTable (saga).
 func Tables() map[string]string {
 	return map[string]string{
 		"order": `CREATE TABLE orders (

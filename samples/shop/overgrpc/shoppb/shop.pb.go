@@ -29,6 +29,7 @@ type Taking struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Item          string                 `protobuf:"bytes,1,opt,name=item,proto3" json:"item,omitempty"`
 	Quantity      int64                  `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	Order         int64                  `protobuf:"varint,3,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,10 +78,18 @@ func (x *Taking) GetQuantity() int64 {
 	return 0
 }
 
+func (x *Taking) GetOrder() int64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
 type Debiting struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Customer      string                 `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
 	Amount        int64                  `protobuf:"varint,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	Order         int64                  `protobuf:"varint,3,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,10 +138,18 @@ func (x *Debiting) GetAmount() int64 {
 	return 0
 }
 
+func (x *Debiting) GetOrder() int64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
 type Awarding struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Customer      string                 `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
 	Points        int64                  `protobuf:"varint,2,opt,name=points,proto3" json:"points,omitempty"`
+	Order         int64                  `protobuf:"varint,3,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -181,6 +198,13 @@ func (x *Awarding) GetPoints() int64 {
 	return 0
 }
 
+func (x *Awarding) GetOrder() int64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
 type Done struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -222,25 +246,34 @@ var File_shop_proto protoreflect.FileDescriptor
 const file_shop_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"shop.proto\x12\x04shop\"8\n" +
+	"shop.proto\x12\x04shop\"N\n" +
 	"\x06Taking\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x03R\bquantity\">\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\x12\x14\n" +
+	"\x05order\x18\x03 \x01(\x03R\x05order\"T\n" +
 	"\bDebiting\x12\x1a\n" +
 	"\bcustomer\x18\x01 \x01(\tR\bcustomer\x12\x16\n" +
-	"\x06amount\x18\x02 \x01(\x03R\x06amount\">\n" +
+	"\x06amount\x18\x02 \x01(\x03R\x06amount\x12\x14\n" +
+	"\x05order\x18\x03 \x01(\x03R\x05order\"T\n" +
 	"\bAwarding\x12\x1a\n" +
 	"\bcustomer\x18\x01 \x01(\tR\bcustomer\x12\x16\n" +
-	"\x06points\x18\x02 \x01(\x03R\x06points\"\x06\n" +
-	"\x04Done2)\n" +
+	"\x06points\x18\x02 \x01(\x03R\x06points\x12\x14\n" +
+	"\x05order\x18\x03 \x01(\x03R\x05order\"\x06\n" +
+	"\x04Done2N\n" +
 	"\x05Stock\x12 \n" +
 	"\x04Take\x12\f.shop.Taking\x1a\n" +
-	".shop.Done2.\n" +
+	".shop.Done\x12#\n" +
+	"\aPutBack\x12\f.shop.Taking\x1a\n" +
+	".shop.Done2T\n" +
 	"\aAccount\x12#\n" +
 	"\x05Debit\x12\x0e.shop.Debiting\x1a\n" +
-	".shop.Done2-\n" +
+	".shop.Done\x12$\n" +
+	"\x06Refund\x12\x0e.shop.Debiting\x1a\n" +
+	".shop.Done2S\n" +
 	"\x06Points\x12#\n" +
 	"\x05Award\x12\x0e.shop.Awarding\x1a\n" +
+	".shop.Done\x12$\n" +
+	"\x06Revoke\x12\x0e.shop.Awarding\x1a\n" +
 	".shop.DoneBB\n" +
 	"\bshop.rpcP\x01Z4github.com/qiao-tx/qiao/samples/shop/overgrpc/shoppbb\x06proto3"
 
@@ -265,13 +298,19 @@ var file_shop_proto_goTypes = []any{
 }
 var file_shop_proto_depIdxs = []int32{
 	0, // 0: shop.Stock.Take:input_type -> shop.Taking
-	1, // 1: shop.Account.Debit:input_type -> shop.Debiting
-	2, // 2: shop.Points.Award:input_type -> shop.Awarding
-	3, // 3: shop.Stock.Take:output_type -> shop.Done
-	3, // 4: shop.Account.Debit:output_type -> shop.Done
-	3, // 5: shop.Points.Award:output_type -> shop.Done
-	3, // [3:6] is the sub-list for method output_type
-	0, // [0:3] is the sub-list for method input_type
+	0, // 1: shop.Stock.PutBack:input_type -> shop.Taking
+	1, // 2: shop.Account.Debit:input_type -> shop.Debiting
+	1, // 3: shop.Account.Refund:input_type -> shop.Debiting
+	2, // 4: shop.Points.Award:input_type -> shop.Awarding
+	2, // 5: shop.Points.Revoke:input_type -> shop.Awarding
+	3, // 6: shop.Stock.Take:output_type -> shop.Done
+	3, // 7: shop.Stock.PutBack:output_type -> shop.Done
+	3, // 8: shop.Account.Debit:output_type -> shop.Done
+	3, // 9: shop.Account.Refund:output_type -> shop.Done
+	3, // 10: shop.Points.Award:output_type -> shop.Done
+	3, // 11: shop.Points.Revoke:output_type -> shop.Done
+	6, // [6:12] is the sub-list for method output_type
+	0, // [0:6] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name

@@ -23,7 +23,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Stock_Take_FullMethodName = "/shop.Stock/Take"
+	Stock_Take_FullMethodName    = "/shop.Stock/Take"
+	Stock_PutBack_FullMethodName = "/shop.Stock/PutBack"
 )
 
 // StockClient is the client API for Stock service.
@@ -31,6 +32,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type StockClient interface {
 	Take(ctx context.Context, in *Taking, opts ...grpc.CallOption) (*Done, error)
+	PutBack(ctx context.Context, in *Taking, opts ...grpc.CallOption) (*Done, error)
 }
 
 type stockClient struct {
@@ -51,11 +53,22 @@ func (c *stockClient) Take(ctx context.Context, in *Taking, opts ...grpc.CallOpt
 	return out, nil
 }
 
+func (c *stockClient) PutBack(ctx context.Context, in *Taking, opts ...grpc.CallOption) (*Done, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Done)
+	err := c.cc.Invoke(ctx, Stock_PutBack_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StockServer is the server API for Stock service.
 // All implementations must embed UnimplementedStockServer
 // for forward compatibility.
 type StockServer interface {
 	Take(context.Context, *Taking) (*Done, error)
+	PutBack(context.Context, *Taking) (*Done, error)
 	mustEmbedUnimplementedStockServer()
 }
 
@@ -68,6 +81,9 @@ type UnimplementedStockServer struct{}
 
 func (UnimplementedStockServer) Take(context.Context, *Taking) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Take not implemented")
+}
+func (UnimplementedStockServer) PutBack(context.Context, *Taking) (*Done, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method PutBack not implemented")
 }
 func (UnimplementedStockServer) mustEmbedUnimplementedStockServer() {}
 func (UnimplementedStockServer) testEmbeddedByValue()               {}
@@ -108,6 +124,24 @@ func _Stock_Take_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Stock_PutBack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Taking)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StockServer).PutBack(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Stock_PutBack_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StockServer).PutBack(ctx, req.(*Taking))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Stock_ServiceDesc is the grpc.ServiceDesc for Stock service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -119,13 +153,18 @@ var Stock_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Take",
 			Handler:    _Stock_Take_Handler,
 		},
+		{
+			MethodName: "PutBack",
+			Handler:    _Stock_PutBack_Handler,
+		},
 	},
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "shop.proto",
 }
 
 const (
-	Account_Debit_FullMethodName = "/shop.Account/Debit"
+	Account_Debit_FullMethodName  = "/shop.Account/Debit"
+	Account_Refund_FullMethodName = "/shop.Account/Refund"
 )
 
 // AccountClient is the client API for Account service.
@@ -133,6 +172,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type AccountClient interface {
 	Debit(ctx context.Context, in *Debiting, opts ...grpc.CallOption) (*Done, error)
+	Refund(ctx context.Context, in *Debiting, opts ...grpc.CallOption) (*Done, error)
 }
 
 type accountClient struct {
@@ -153,11 +193,22 @@ func (c *accountClient) Debit(ctx context.Context, in *Debiting, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *accountClient) Refund(ctx context.Context, in *Debiting, opts ...grpc.CallOption) (*Done, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Done)
+	err := c.cc.Invoke(ctx, Account_Refund_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountServer is the server API for Account service.
 // All implementations must embed UnimplementedAccountServer
 // for forward compatibility.
 type AccountServer interface {
 	Debit(context.Context, *Debiting) (*Done, error)
+	Refund(context.Context, *Debiting) (*Done, error)
 	mustEmbedUnimplementedAccountServer()
 }
 
@@ -170,6 +221,9 @@ type UnimplementedAccountServer struct{}
 
 func (UnimplementedAccountServer) Debit(context.Context, *Debiting) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Debit not implemented")
+}
+func (UnimplementedAccountServer) Refund(context.Context, *Debiting) (*Done, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Refund not implemented")
 }
 func (UnimplementedAccountServer) mustEmbedUnimplementedAccountServer() {}
 func (UnimplementedAccountServer) testEmbeddedByValue()                 {}
@@ -210,6 +264,24 @@ func _Account_Debit_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Account_Refund_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Debiting)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServer).Refund(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Account_Refund_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServer).Refund(ctx, req.(*Debiting))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Account_ServiceDesc is the grpc.ServiceDesc for Account service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -221,13 +293,18 @@ var Account_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Debit",
 			Handler:    _Account_Debit_Handler,
 		},
+		{
+			MethodName: "Refund",
+			Handler:    _Account_Refund_Handler,
+		},
 	},
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "shop.proto",
 }
 
 const (
-	Points_Award_FullMethodName = "/shop.Points/Award"
+	Points_Award_FullMethodName  = "/shop.Points/Award"
+	Points_Revoke_FullMethodName = "/shop.Points/Revoke"
 )
 
 // PointsClient is the client API for Points service.
@@ -235,6 +312,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type PointsClient interface {
 	Award(ctx context.Context, in *Awarding, opts ...grpc.CallOption) (*Done, error)
+	Revoke(ctx context.Context, in *Awarding, opts ...grpc.CallOption) (*Done, error)
 }
 
 type pointsClient struct {
@@ -255,11 +333,22 @@ func (c *pointsClient) Award(ctx context.Context, in *Awarding, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *pointsClient) Revoke(ctx context.Context, in *Awarding, opts ...grpc.CallOption) (*Done, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Done)
+	err := c.cc.Invoke(ctx, Points_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PointsServer is the server API for Points service.
 // All implementations must embed UnimplementedPointsServer
 // for forward compatibility.
 type PointsServer interface {
 	Award(context.Context, *Awarding) (*Done, error)
+	Revoke(context.Context, *Awarding) (*Done, error)
 	mustEmbedUnimplementedPointsServer()
 }
 
@@ -272,6 +361,9 @@ type UnimplementedPointsServer struct{}
 
 func (UnimplementedPointsServer) Award(context.Context, *Awarding) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Award not implemented")
+}
+func (UnimplementedPointsServer) Revoke(context.Context, *Awarding) (*Done, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Revoke not implemented")
 }
 func (UnimplementedPointsServer) mustEmbedUnimplementedPointsServer() {}
 func (UnimplementedPointsServer) testEmbeddedByValue()                {}
@@ -312,6 +404,24 @@ func _Points_Award_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Points_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Awarding)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PointsServer).Revoke(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Points_Revoke_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PointsServer).Revoke(ctx, req.(*Awarding))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Points_ServiceDesc is the grpc.ServiceDesc for Points service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -322,6 +432,10 @@ var Points_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Award",
 			Handler:    _Points_Award_Handler,
+		},
+		{
+			MethodName: "Revoke",
+			Handler:    _Points_Revoke_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

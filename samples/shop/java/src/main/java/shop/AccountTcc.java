@@ -14,6 +14,7 @@ public class AccountTcc implements Account {
     @Override
     @TwoPhaseBusinessAction(name = "account-debit", commitMethod = "confirm", rollbackMethod = "cancel", useTCCFence = true)
     public void debit(
+            long order,
             @BusinessActionContextParameter("customer") String customer,
             @BusinessActionContextParameter("amount") long amount) {
         if (db.update("UPDATE account SET balance = balance - ?, reserved = reserved + ? WHERE customer = ? AND balance >= ?",

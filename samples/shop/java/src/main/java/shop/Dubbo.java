@@ -39,15 +39,43 @@ public final class Dubbo implements Transport {
 
     private static ServiceConfig<?> publish(Object own) {
         if (own instanceof Stock stock) {
-            StockService service = (item, quantity) -> answer(() -> stock.take(item, quantity));
-            return publish(StockService.class, service);
+            return publish(StockService.class, new StockService() {
+                @Override
+                public String take(long order, String item, long quantity) {
+                    return answer(() -> stock.take(order, item, quantity));
+                }
+
+                @Override
+                public String putBack(long order, String item, long quantity) {
+                    return answer(() -> stock.putBack(order, item, quantity));
+                }
+            });
         }
         if (own instanceof Account account) {
-            AccountService service = (customer, amount) -> answer(() -> account.debit(customer, amount));
-            return publish(AccountService.class, service);
+            return publish(AccountService.class, new AccountService() {
+                @Override
+                public String debit(long order, String customer, long amount) {
+                    return answer(() -> account.debit(order, customer, amount));
+                }
+
+                @Override
+                public String refund(long order, String customer, long amount) {
+                    return answer(() -> account.refund(order, customer, amount));
+                }
+            });
         }
-        PointsService service = (customer, points) -> answer(() -> ((Points) own).award(customer, points));
-        return publish(PointsService.class, service);
+        Points points = (Points) own;
+        return publish(PointsService.class, new PointsService() {
+            @Override
+            public String award(long order, String customer, long n) {
+                return answer(() -> points.award(order, customer, n));
+            }
+
+            @Override
+            public String revoke(long order, String customer, long n) {
+                return answer(() -> points.revoke(order, customer, n));
+            }
+        });
     }
 
     private static <T> ServiceConfig<T> publish(Class<T> type, T service) {
@@ -73,19 +101,19 @@ public final class Dubbo implements Transport {
     @Override
     public Stock stock(String address) {
         StockService service = refer(address, StockService.class);
-        return (item, quantity) -> check(service.take(item, quantity));
+        return (order, item, quantity) -> check(service.take(order, item, quantity));
     }
 
     @Override
     public Account account(String address) {
         AccountService service = refer(address, AccountService.class);
-        return (customer, amount) -> check(service.debit(customer, amount));
+        return (order, customer, amount) -> check(service.debit(order, customer, amount));
     }
 
     @Override
     public Points points(String address) {
         PointsService service = refer(address, PointsService.class);
-        return (customer, points) -> check(service.award(customer, points));
+        return (order, customer, points) -> check(service.award(order, customer, points));
     }
 
     private <T> T refer(String address, Class<T> type) {

@@ -31,21 +31,36 @@ public final class Grpc implements Transport {
             server.addService(new StockGrpc.StockImplBase() {
                 @Override
                 public void take(Taking t, StreamObserver<Done> answer) {
-                    answer(answer, () -> stock.take(t.getItem(), t.getQuantity()));
+                    answer(answer, () -> stock.take(t.getOrder(), t.getItem(), t.getQuantity()));
+                }
+
+                @Override
+                public void putBack(Taking t, StreamObserver<Done> answer) {
+                    answer(answer, () -> stock.putBack(t.getOrder(), t.getItem(), t.getQuantity()));
                 }
             });
         } else if (own instanceof Account account) {
             server.addService(new AccountGrpc.AccountImplBase() {
                 @Override
                 public void debit(Debiting d, StreamObserver<Done> answer) {
-                    answer(answer, () -> account.debit(d.getCustomer(), d.getAmount()));
+                    answer(answer, () -> account.debit(d.getOrder(), d.getCustomer(), d.getAmount()));
+                }
+
+                @Override
+                public void refund(Debiting d, StreamObserver<Done> answer) {
+                    answer(answer, () -> account.refund(d.getOrder(), d.getCustomer(), d.getAmount()));
                 }
             });
         } else if (own instanceof Points points) {
             server.addService(new PointsGrpc.PointsImplBase() {
                 @Override
                 public void award(Awarding a, StreamObserver<Done> answer) {
-                    answer(answer, () -> points.award(a.getCustomer(), a.getPoints()));
+                    answer(answer, () -> points.award(a.getOrder(), a.getCustomer(), a.getPoints()));
+                }
+
+                @Override
+                public void revoke(Awarding a, StreamObserver<Done> answer) {
+                    answer(answer, () -> points.revoke(a.getOrder(), a.getCustomer(), a.getPoints()));
                 }
             });
         }
@@ -70,22 +85,22 @@ public final class Grpc implements Transport {
     @Override
     public Stock stock(String address) {
         StockGrpc.StockBlockingStub stub = StockGrpc.newBlockingStub(channel(address));
-        return (item, quantity) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
-                .take(Taking.newBuilder().setItem(item).setQuantity(quantity).build()));
+        return (order, item, quantity) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
+                .take(Taking.newBuilder().setOrder(order).setItem(item).setQuantity(quantity).build()));
     }
 
     @Override
     public Account account(String address) {
         AccountGrpc.AccountBlockingStub stub = AccountGrpc.newBlockingStub(channel(address));
-        return (customer, amount) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
-                .debit(Debiting.newBuilder().setCustomer(customer).setAmount(amount).build()));
+        return (order, customer, amount) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
+                .debit(Debiting.newBuilder().setOrder(order).setCustomer(customer).setAmount(amount).build()));
     }
 
     @Override
     public Points points(String address) {
         PointsGrpc.PointsBlockingStub stub = PointsGrpc.newBlockingStub(channel(address));
-        return (customer, points) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
-                .award(Awarding.newBuilder().setCustomer(customer).setPoints(points).build()));
+        return (order, customer, points) -> call(() -> stub.withWaitForReady().withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS)
+                .award(Awarding.newBuilder().setOrder(order).setCustomer(customer).setPoints(points).build()));
     }
 
     private static ManagedChannel channel(String address) {

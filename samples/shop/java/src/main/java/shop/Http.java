@@ -21,11 +21,11 @@ public final class Http implements Transport {
     private static final ObjectMapper JSON = new ObjectMapper();
     private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
 
-    record Taking(String item, long quantity) {}
+    record Taking(long order, String item, long quantity) {}
 
-    record Debit(String customer, long amount) {}
+    record Debit(long order, String customer, long amount) {}
 
-    record Award(String customer, long points) {}
+    record Award(long order, String customer, long points) {}
 
     interface Handler<T> {
         void handle(T argument) throws Exception;
@@ -33,34 +33,44 @@ public final class Http implements Transport {
 
     @Override
     public void serve(String host, int port, Object own) throws IOException {
+        HttpServer server = listen(host, port);
         if (own instanceof Stock stock) {
-            publish(host, port, "/take", Taking.class, t -> stock.take(t.item(), t.quantity()));
+            publish(server, "/take", Taking.class, t -> stock.take(t.order(), t.item(), t.quantity()));
+            publish(server, "/putBack", Taking.class, t -> stock.putBack(t.order(), t.item(), t.quantity()));
         } else if (own instanceof Account account) {
-            publish(host, port, "/debit", Debit.class, d -> account.debit(d.customer(), d.amount()));
+            publish(server, "/debit", Debit.class, d -> account.debit(d.order(), d.customer(), d.amount()));
+            publish(server, "/refund", Debit.class, d -> account.refund(d.order(), d.customer(), d.amount()));
         } else if (own instanceof Points points) {
-            publish(host, port, "/award", Award.class, a -> points.award(a.customer(), a.points()));
+            publish(server, "/award", Award.class, a -> points.award(a.order(), a.customer(), a.points()));
+            publish(server, "/revoke", Award.class, a -> points.revoke(a.order(), a.customer(), a.points()));
         }
+        server.start();
     }
 
     @Override
     public Stock stock(String address) {
-        return (item, quantity) -> post(address, "/take", new Taking(item, quantity));
+        return (order, item, quantity) -> post(address, "/take", new Taking(order, item, quantity));
     }
 
     @Override
     public Account account(String address) {
-        return (customer, amount) -> post(address, "/debit", new Debit(customer, amount));
+        return (order, customer, amount) -> post(address, "/debit", new Debit(order, customer, amount));
     }
 
     @Override
     public Points points(String address) {
-        return (customer, points) -> post(address, "/award", new Award(customer, points));
+        return (order, customer, points) -> post(address, "/award", new Award(order, customer, points));
+    }
+
+    /** A server that answers once it is started. */
+    static HttpServer listen(String host, int port) throws IOException {
+        HttpServer server = HttpServer.create(new InetSocketAddress(host, port), 0);
+        server.setExecutor(Executors.newCachedThreadPool());
+        return server;
     }
 
     /** Serves one function with one argument. */
-    static <T> void publish(String host, int port, String path, Class<T> type, Handler<T> handler) throws IOException {
-        HttpServer server = HttpServer.create(new InetSocketAddress(host, port), 0);
-        server.setExecutor(Executors.newCachedThreadPool());
+    static <T> void publish(HttpServer server, String path, Class<T> type, Handler<T> handler) {
         server.createContext(path, exchange -> {
             String xid = exchange.getRequestHeaders().getFirst(RootContext.KEY_XID);
             if (xid != null) {
@@ -77,7 +87,6 @@ public final class Http implements Transport {
                 RootContext.unbind(); // the thread serves other callers next
             }
         });
-        server.start();
     }
 
     /** Whether the order may have been placed all the same. */

@@ -1,5 +1,6 @@
 package shop;
 
+import com.sun.net.httpserver.HttpServer;
 import com.zaxxer.hikari.HikariDataSource;
 import java.util.HashMap;
 import java.util.Map;
@@ -67,7 +68,9 @@ public final class Main {
         int port = Integer.parseInt(listen.substring(listen.lastIndexOf(':') + 1));
         if (service.equals("order")) { // customers reach it over HTTP, whatever carries the calls that follow
             OrderService order = orderService();
-            Http.publish(host, port, "/orders", Order.class, order::place);
+            HttpServer server = Http.listen(host, port);
+            Http.publish(server, "/orders", Order.class, order::place);
+            server.start();
         } else {
             transport.serve(host, port, participant(service));
         }
@@ -77,7 +80,7 @@ public final class Main {
         return flags.get("mode").equals("tcc");
     }
 
-    /** Under AT and XA a data source whose statements take part in global transactions by themselves, under TCC a plain one. */
+    /** Under AT and XA a data source whose statements take part in global transactions by themselves, under TCC and in a saga a plain one. */
     private DataSource openDatabase() {
         HikariDataSource plain = new HikariDataSource();
         plain.setJdbcUrl(flags.get("dsn"));
@@ -86,6 +89,8 @@ public final class Main {
                 return new DataSourceProxy(plain);
             case "xa":
                 return new DataSourceProxyXA(plain);
+            case "saga":
+                return plain;
             default: // tcc
         }
         // The fence works in the same local transaction as the methods of an action. Spring would do this by itself.
@@ -95,6 +100,15 @@ public final class Main {
     }
 
     private Object participant(String service) {
+        if (flags.get("mode").equals("saga")) {
+            SagaSteps steps = new SagaSteps(db);
+            return switch (service) {
+                case "stock" -> steps.stock();
+                case "account" -> steps.account();
+                case "points" -> steps.points();
+                default -> throw new IllegalArgumentException("--service " + service + " in mode saga is there in Go only");
+            };
+        }
         if (!tcc()) {
             return switch (service) { // only its own method is published
                 case "stock" -> (Stock) new PlainSql(db)::take;

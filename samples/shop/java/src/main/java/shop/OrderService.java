@@ -16,8 +16,8 @@ public class OrderService {
     @GlobalTransactional(name = "place-order", timeoutMills = 5000)
     public void place(Order o) {
         orders.write(o);
-        stock.take(o.item(), o.quantity());
-        account.debit(o.customer(), o.price());
-        points.award(o.customer(), o.price());
+        stock.take(o.number(), o.item(), o.quantity());
+        account.debit(o.number(), o.customer(), o.price());
+        points.award(o.number(), o.customer(), o.price());
     }
 }

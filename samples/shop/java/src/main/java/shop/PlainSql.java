@@ -20,21 +20,21 @@ public final class PlainSql implements Orders, Stock, Account, Points {
     }
 
     @Override
-    public void take(String item, long quantity) {
+    public void take(long order, String item, long quantity) {
         if (db.update("UPDATE stock SET quantity = quantity - ? WHERE item = ? AND quantity >= ?", quantity, item, quantity) == 0) {
             throw new Refused(Refused.NO_STOCK);
         }
     }
 
     @Override
-    public void debit(String customer, long amount) {
+    public void debit(long order, String customer, long amount) {
         if (db.update("UPDATE account SET balance = balance - ? WHERE customer = ? AND balance >= ?", amount, customer, amount) == 0) {
             throw new Refused(Refused.NO_MONEY);
         }
     }
 
     @Override
-    public void award(String customer, long points) {
+    public void award(long order, String customer, long points) {
         if (db.update("UPDATE points SET points = points + ? WHERE customer = ?", points, customer) == 0) {
             throw new IllegalStateException("the points service does not know the customer");
         }

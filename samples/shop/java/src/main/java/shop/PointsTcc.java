@@ -14,6 +14,7 @@ public class PointsTcc implements Points {
     @Override
     @TwoPhaseBusinessAction(name = "points-award", commitMethod = "confirm", rollbackMethod = "cancel", useTCCFence = true)
     public void award(
+            long order,
             @BusinessActionContextParameter("customer") String customer,
             @BusinessActionContextParameter("points") long points) {
         if (db.update("UPDATE points SET reserved = reserved + ? WHERE customer = ?", points, customer) == 0) {

@@ -17,6 +17,7 @@ public class StockTcc implements Stock {
     @Override
     @TwoPhaseBusinessAction(name = "stock-take", commitMethod = "confirm", rollbackMethod = "cancel", useTCCFence = true)
     public void take(
+            long order,
             @BusinessActionContextParameter("item") String item,
             @BusinessActionContextParameter("quantity") long quantity) {
         if (db.update("UPDATE stock SET quantity = quantity - ?, reserved = reserved + ? WHERE item = ? AND quantity >= ?",
