@@ -184,7 +184,7 @@ func TestWhatIsReceived(t *testing.T) {
 			{"TX_XID": theXID}, {"tx_xid": theXID}, {"Tx_Xid": theXID}, {"SEATA_XID": theXID}, {"seata_xid": theXID},
 			{"TX_XID": []string{theXID}},
 			{"TX_XID": theXID, "SEATA_XID": theXID}, // seata-go
-			{"TX_XID": theXID, "TX_BRANCH_TYPE": "AT"}, {"TX_XID": theXID, "tx_branch_type": "SAGA"},
+			{"TX_XID": theXID, "TX_BRANCH_TYPE": "AT"}, {"TX_XID": theXID, "tx_branch_type": "FUTURE"},
 		} {
 			got, err := call(attachments)
 			require.NoError(t, err, attachments)

@@ -56,7 +56,7 @@ type Order struct {
 }
 
 // call is what a provider saw.
-type call struct{ method, xid, key, compensates string }
+type call struct{ method, xid, branchType, key, compensates string }
 
 // Shop is a provider in Go that knows nothing of sagas.
 type Shop struct {
@@ -70,7 +70,7 @@ func (s *Shop) saw(ctx context.Context, method string) {
 	attachments, _ := ctx.Value(constant.AttachmentKey).(map[string]any)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls = append(s.calls, call{method, xid.FromContext(ctx), text(attachments[sagaservice.AttachmentKey]), text(attachments[sagaservice.AttachmentCompensates])})
+	s.calls = append(s.calls, call{method, xid.FromContext(ctx), xid.BranchType(ctx), text(attachments[sagaservice.AttachmentKey]), text(attachments[sagaservice.AttachmentCompensates])})
 }
 
 // text is an attachment, which triple has in a list.
@@ -214,6 +214,7 @@ func TestMachines(t *testing.T) {
 			seen := shop.seen()
 			require.Len(t, seen, 2)
 			assert.Equal(t, []string{s.ID, s.ID}, []string{seen[0].xid, seen[1].xid})
+			assert.Equal(t, xid.TypeSaga, seen[0].branchType, "AT keeps out of it")
 			assert.NotEmpty(t, seen[0].key)
 
 			s, err = e.Start(t.Context(), "order", map[string]any{"item": "hat", "money": 500}, saga.StartOptions{})
