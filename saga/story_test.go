@@ -69,7 +69,7 @@ func TestStories(t *testing.T) {
 }
 
 // anyID is one that sagalog.NewID made.
-var anyID = regexp.MustCompile(`\b01[0-9a-f]{24}\b`)
+var anyID = regexp.MustCompile(`\b[0-9a-f]{26}\b`)
 
 func openServer(t *testing.T, driver, dsn string) *sagalog.SQL {
 	t.Helper()
