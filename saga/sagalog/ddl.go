@@ -3,19 +3,17 @@ package sagalog
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"fmt"
 	"strings"
+
+	schema "github.com/qiao-tx/qiao/script/client/saga/db"
 )
 
-//go:embed ddl/*.sql
-var ddl embed.FS
-
 // DDL is the script that makes the tables of a database: "mysql" (MariaDB too),
-// "postgresql" or "sqlite". It is the same as script/client/saga/db, and changes
+// "postgresql" or "sqlite". It is that of script/client/saga/db, and changes
 // nothing where the tables are.
 func DDL(database string) (string, error) {
-	script, err := ddl.ReadFile("ddl/" + database + ".sql")
+	script, err := schema.Scripts.ReadFile(database + ".sql")
 	if err != nil {
 		return "", fmt.Errorf("saga log: database %q: want mysql, postgresql or sqlite", database)
 	}
