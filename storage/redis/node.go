@@ -34,6 +34,8 @@ type node struct {
 	mu sync.Mutex
 	// live are the nodes with a lease, in the order of their workers.
 	live []storage.Node
+	// crashed is how many nodes ended without giving their worker id back.
+	crashed int64
 	// latest is the highest sequence of an id that this node has given to Redis: should
 	// Redis lose it, it is told again.
 	latest int64
@@ -193,7 +195,12 @@ func (n *node) discover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for other nodes: %w", err)
 	}
-	found, err := pairs(reply)
+	list, _ := reply.([]any)
+	if len(list) == 0 {
+		return fmt.Errorf("%w: nodes.lua answered with %T", ErrDamaged, reply)
+	}
+	crashed, _ := list[0].(int64)
+	found, err := pairs(list[1:])
 	if err != nil {
 		return fmt.Errorf("look for other nodes: %w", err)
 	}
@@ -208,7 +215,7 @@ func (n *node) discover(ctx context.Context) error {
 	slices.SortFunc(live, func(a, b storage.Node) int { return a.Worker - b.Worker })
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.live = live
+	n.live, n.crashed = live, crashed
 	return nil
 }
 

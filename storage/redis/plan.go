@@ -35,6 +35,8 @@ type plan struct {
 	// adds: the Batch begins a transaction or adds branches, which a store that is
 	// nearly full refuses.
 	adds bool
+	// count is what the Batch adds to the number in keys.counts.
+	count int64
 }
 
 // planner is what all plans of a node have in common.
@@ -72,12 +74,11 @@ func (n planner) plan(before *record, b *storage.Batch, batch string) (*plan, er
 		p.args = append(p.args, p.row(row))
 	}
 	if after.Finished() {
-		p.finish(before, after)
+		p.finish(before, after, b)
 	} else {
 		p.change(before, after, b)
 	}
-	p.count(before, after)
-	p.usedIDs(b)
+	p.count = int64(len(after.Branches)-len(before.Branches))<<32 + int64(len(after.held)-len(before.held))
 	return p, nil
 }
 
@@ -159,7 +160,10 @@ func (p *plan) change(before, after *record, b *storage.Batch) {
 	if !before.Exists() {
 		fields = append(fields, "xid", after.XID, "gmtCreate", now)
 	}
-	p.doSet(p.key, append(fields, "qiao_mark", after.mark, "gmtModified", now))
+	if len(fields) > 0 {
+		fields = append(fields, "gmtModified", now)
+	}
+	p.doSet(p.key, append(fields, "qiao_mark", after.mark))
 	p.changeStatus(before, after)
 	if before.Global.DueAt != after.Global.DueAt {
 		p.setDue(after)
@@ -250,6 +254,12 @@ func (p *plan) changeBranches(before, after *record, b *storage.Batch, now strin
 		if id := before.Branches[i].ID; old[id] != nil {
 			p.do("LREM", p.branches(after.XID), "0", p.branch(id))
 			p.do("DEL", p.branch(id))
+			p.leave(id)
+		}
+	}
+	for i := range b.Add {
+		if after.Branch(b.Add[i].ID) == nil {
+			p.leave(b.Add[i].ID)
 		}
 	}
 }
@@ -392,7 +402,7 @@ func rolls(s protocol.GlobalStatus) bool {
 }
 
 // finish adds the commands that leave nothing of a transaction but its tombstone.
-func (p *plan) finish(before, after *record) {
+func (p *plan) finish(before, after *record, b *storage.Batch) {
 	x := after.XID
 	if before.Exists() {
 		gone := make([]string, 0, 3+len(before.Branches)+len(before.held))
@@ -417,32 +427,26 @@ func (p *plan) finish(before, after *record) {
 		}
 	}
 	p.do("ZADD", p.tombstones(), p.args[9], x)
+	ids := []int64{after.Global.ID}
+	for i := range before.Branches {
+		ids = append(ids, before.Branches[i].ID)
+	}
+	for i := range b.Add {
+		ids = append(ids, b.Add[i].ID)
+	}
+	p.leave(ids...)
 }
 
-// count keeps the numbers of branches and of locks.
-func (p *plan) count(before, after *record) {
-	branches := len(after.Branches) - len(before.Branches)
-	locks := len(after.held) - len(before.held)
-	if change := int64(branches)<<32 + int64(locks); change != 0 {
-		p.do("INCRBY", p.counts(), strconv.FormatInt(change, 10))
+// leave notes the latest id of transactions and branches that will not be there any
+// more: those that are there are found as they are.
+func (p *plan) leave(ids ...int64) {
+	latest := make(map[int64]int64, 1) // by worker
+	for _, id := range ids {
+		worker := id >> storage.SequenceBits
+		latest[worker] = storage.LaterID(latest[worker], id)
 	}
-}
-
-// usedIDs notes the latest id that b uses for the first time, by worker.
-func (p *plan) usedIDs(b *storage.Batch) {
-	if b.Revision == 0 && b.Global != nil {
-		p.usedID(b.Global.ID)
-	}
-	if len(b.Add) > 0 { // of one node, ascending
-		last := b.Add[0].ID
-		for i := range b.Add {
-			if b.Add[i].ID>>storage.SequenceBits != last>>storage.SequenceBits {
-				p.usedID(b.Add[i].ID)
-				continue
-			}
-			last = storage.LaterID(last, b.Add[i].ID)
-		}
-		p.usedID(last)
+	for _, id := range latest {
+		p.usedID(id)
 	}
 }
 
@@ -469,10 +473,6 @@ func (n planner) adopt(r *record, batch string) *plan {
 	p.doSet(p.key, append(globalChanges(&r.Global, &after.Global, true), "qiao_mark", after.mark))
 	p.do("ZADD", p.live(), "0", member(r.Global.ID))
 	p.setDue(&after)
-	p.usedID(r.Global.ID)
-	for i := range r.Branches {
-		p.usedID(r.Branches[i].ID)
-	}
 	return p
 }
 

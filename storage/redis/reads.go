@@ -78,38 +78,38 @@ func (s *Store) adopt(ctx context.Context, r *record) error {
 // allStatuses ends the statuses of Seata's lists.
 const allStatuses = protocol.StatusStopRollbackOrRollbackRetry
 
-// takeUp takes up what another program left under Seata's keys.
-func (s *Store) takeUp(ctx context.Context) error {
-	found := 0
+// takeUp takes up what another program left under Seata's keys, and tells how many
+// transactions that was.
+func (s *Store) takeUp(ctx context.Context) (found int, err error) {
 	for status := protocol.StatusUnKnown; status <= allStatuses; status++ {
 		for first, page := 0, scanPage; page == scanPage; first += page {
 			reply, err := s.server.eval(ctx, foreignScript, s.keys.status(status), strconv.Itoa(first), strconv.Itoa(first+scanPage-1), s.keys.prefix)
 			if err != nil {
-				return fmt.Errorf("look for transactions that another program left: %w", err)
+				return found, fmt.Errorf("look for transactions that another program left: %w", err)
 			}
 			list, _ := reply.([]any)
 			if len(list) == 0 {
-				return fmt.Errorf("%w: foreign.lua answered with %T", ErrDamaged, reply)
+				return found, fmt.Errorf("%w: foreign.lua answered with %T", ErrDamaged, reply)
 			}
 			length, _ := list[0].(int64)
 			page = int(length)
 			for _, x := range list[1:] {
 				x, _ := x.(string)
 				if _, _, err := s.load(ctx, x); err != nil {
-					return err
+					return found, err
 				}
 				found++
 			}
 		}
 	}
-	if found == 0 {
-		return nil
+	if found > 0 {
+		s.cfg.Logger.Info("took up transactions that another coordinator left", "transactions", found)
 	}
-	s.cfg.Logger.Info("took up transactions that another coordinator left", "transactions", found)
-	return s.recount(ctx)
+	return found, nil
 }
 
-// recount counts branches and locks again.
+// recount counts branches and locks again: a node that crashed took what it had counted
+// last with it, and another program counts nothing.
 func (s *Store) recount(ctx context.Context) error {
 	branches, locks := 0, 0
 	err := s.scan(ctx, 0, func(r *record) bool {
@@ -329,19 +329,27 @@ func (s *Store) LastID(ctx context.Context) (int64, error) {
 	if err := s.open(ctx); err != nil {
 		return 0, err
 	}
-	latest, err := s.server.client.Load().ZRevRangeWithScores(ctx, s.keys.ids(), 0, 0).Result()
+	ended, err := s.server.client.Load().ZRevRangeWithScores(ctx, s.keys.ids(), 0, 0).Result()
 	if err != nil {
 		return 0, s.failedRead("read the latest id", err)
 	}
-	if len(latest) == 0 {
-		return 0, nil
+	last := int64(0)
+	if len(ended) > 0 {
+		text, _ := ended[0].Member.(string)
+		worker, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%w: worker %q in %s", ErrDamaged, text, s.keys.ids())
+		}
+		last = worker<<storage.SequenceBits | int64(ended[0].Score)
 	}
-	text, _ := latest[0].Member.(string)
-	worker, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%w: worker %q in %s", ErrDamaged, text, s.keys.ids())
-	}
-	return worker<<storage.SequenceBits | int64(latest[0].Score), nil
+	err = s.scan(ctx, 0, func(r *record) bool {
+		last = storage.LaterID(last, r.Global.ID)
+		for i := range r.Branches {
+			last = storage.LaterID(last, r.Branches[i].ID)
+		}
+		return true
+	})
+	return last, err
 }
 
 // Stats implements storage.Store. What Redis does not tell counts as none.
@@ -351,8 +359,10 @@ func (s *Store) Stats() storage.Stats {
 	defer cancel()
 	pipe := s.server.client.Load().Pipeline()
 	globals, tombstones := pipe.ZCard(ctx, s.keys.live()), pipe.ZCard(ctx, s.keys.tombstones())
+	counted := s.counts(ctx, pipe)
 	counts := pipe.Get(ctx, s.keys.counts())
 	_, _ = pipe.Exec(ctx) // what is not told is 0
+	counted()
 	stats.Globals, stats.Tombstones = globals.Val(), tombstones.Val()
 	n, _ := counts.Int64()
 	stats.Branches, stats.Locks = n>>32, n&(1<<32-1)

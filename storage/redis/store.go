@@ -116,6 +116,8 @@ type Store struct {
 	batches atomic.Uint64
 	entries atomic.Uint64
 	purged  atomic.Int64
+	// pending is what the Batches since the last pipeline add to the counts.
+	pending atomic.Int64
 
 	stopping chan struct{} // closed when nothing new is taken
 	ending   chan struct{} // closed when nothing is to be waited for any more
@@ -171,7 +173,14 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	s.planner = planner{keys: s.keys, lease: s.keys.lease(s.node.worker), token: s.node.token}
-	return s.takeUp(ctx)
+	found, err := s.takeUp(ctx)
+	if err != nil {
+		return err
+	}
+	if len(s.node.nodes()) == 1 && (found > 0 || s.node.crashed > 0) {
+		return s.recount(ctx)
+	}
+	return nil
 }
 
 // open answers why nothing can be asked now, or nil.
@@ -255,6 +264,9 @@ func (s *Store) Close() error {
 		s.holding.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
 		defer cancel()
+		pipe := s.server.client.Load().Pipeline()
+		s.counts(ctx, pipe)
+		_, _ = pipe.Exec(ctx) // counts are for people
 		s.err = errors.Join(s.node.leave(ctx), s.server.close())
 	})
 	return s.err

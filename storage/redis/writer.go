@@ -159,6 +159,7 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 		_ = pipe.Process(ctx, cmds[i]) // only queues
 	}
 	purge := s.purge(ctx, pipe, clock)
+	counted := s.counts(ctx, pipe)
 	var enough *goredis.IntCmd
 	if s.cfg.WaitReplicas > 0 {
 		enough = goredis.NewIntCmd(ctx, "WAIT", s.cfg.WaitReplicas, s.cfg.WaitTimeout.Milliseconds())
@@ -175,6 +176,7 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 		}
 		if err == nil {
 			applied++
+			s.pending.Add(r.count)
 			if err = short; err != nil {
 				s.cache.drop(r.next.XID)
 			}
@@ -186,6 +188,7 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 		s.entries.Add(1)
 	}
 	s.purgedUpTo(purge, clock)
+	counted()
 	return again, why
 }
 
@@ -266,6 +269,21 @@ func (s *Store) purge(ctx context.Context, pipe goredis.Pipeliner, clock int64) 
 	cmd := purgeScript.call(ctx, s.keys.tombstones(), []string{strconv.FormatInt((clock+1)<<graveBits, 10), strconv.Itoa(purgeMany)})
 	_ = pipe.Process(ctx, cmd) // only queues
 	return cmd
+}
+
+// counts adds what has been counted to a pipeline. It returns what is to be called when
+// that was sent: a number that Redis did not take is sent again.
+func (s *Store) counts(ctx context.Context, pipe goredis.Pipeliner) (sent func()) {
+	n := s.pending.Swap(0)
+	if n == 0 {
+		return func() {}
+	}
+	cmd := pipe.IncrBy(ctx, s.keys.counts(), n)
+	return func() {
+		if cmd.Err() != nil {
+			s.pending.Add(n)
+		}
+	}
 }
 
 // purgedUpTo remembers the clock up to which everything expired is deleted. What could
