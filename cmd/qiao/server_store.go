@@ -95,6 +95,7 @@ func readPassword(setting, file string) (string, error) {
 }
 
 func openRedisStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
+	redis.SilenceLibrary()
 	r := cfg.Redis
 	password, err1 := readPassword("store.redis.password-file", r.PasswordFile)
 	sentinelPassword, err2 := readPassword("store.redis.sentinel.password-file", r.SentinelPasswordFile)

@@ -37,7 +37,7 @@ func RedisReplica(t testing.TB, of *RedisServer, options ...string) *RedisServer
 	s := startRedis(t, nil, slices.Concat([]string{
 		"--appendonly", "yes", "--save", "", "--replicaof", "127.0.0.1", strconv.Itoa(of.port), "--repl-diskless-sync-delay", "0",
 	}, options))
-	s.awaitTold(t, "INFO replication", "master_link_status:up")
+	s.Await(t, "INFO replication", "master_link_status:up")
 	return s
 }
 
@@ -66,8 +66,8 @@ func RedisCluster(t testing.TB, primaries int) []*RedisServer {
 		s.Do(t, fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", servers[0].port))
 	}
 	for _, s := range servers {
-		s.awaitTold(t, "CLUSTER INFO", "cluster_state:ok")
-		s.awaitTold(t, "CLUSTER INFO", fmt.Sprint("cluster_known_nodes:", primaries))
+		s.Await(t, "CLUSTER INFO", "cluster_state:ok")
+		s.Await(t, "CLUSTER INFO", fmt.Sprint("cluster_known_nodes:", primaries))
 	}
 	return servers
 }
@@ -158,8 +158,8 @@ func (s *RedisServer) Do(t testing.TB, command string) string {
 	return text
 }
 
-// awaitTold returns when the answer to a command has the text in it.
-func (s *RedisServer) awaitTold(t testing.TB, command, text string) {
+// Await returns when the answer to a command has the text in it.
+func (s *RedisServer) Await(t testing.TB, command, text string) {
 	t.Helper()
 	for patience := time.Now().Add(startTimeout); ; <-time.After(10 * time.Millisecond) {
 		answer := s.Do(t, command)

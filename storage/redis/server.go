@@ -247,6 +247,14 @@ func (s *server) eval(ctx context.Context, sc script, key string, args ...string
 // may be over at once.
 const maxTries = 3
 
+// SilenceLibrary keeps the library for Redis from writing to standard error by itself:
+// what it says is in the errors too. It concerns the whole process.
+func SilenceLibrary() { goredis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
 // Durability is what Redis does with what it acknowledges.
 type Durability struct {
 	Version string
