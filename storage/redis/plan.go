@@ -85,11 +85,7 @@ func (n planner) plan(before *record, b *storage.Batch, batch string) (*plan, er
 // start is the head of a plan's arguments.
 func (n planner) start(before, after *record, x string) *plan {
 	p := &plan{keys: n.keys, key: n.global(after.Global.ID), next: after, args: make([]string, 0, 64)}
-	mark := before.mark
-	if mark == "" && before.Exists() {
-		mark = "-"
-	}
-	p.args = append(p.args, n.lease, n.token, mark, after.mark, strconv.Itoa(int(before.Global.Status)),
+	p.args = append(p.args, n.lease, n.token, before.mark, after.mark, strconv.Itoa(int(before.Global.Status)),
 		strconv.Itoa(len(before.Branches)), n.branches(x), n.tombstones(), x, "", n.globals())
 	return p
 }
@@ -465,6 +461,9 @@ func (n planner) adopt(r *record, batch string) *plan {
 	after.Global.DueAt = dueOf(&after.Global)
 	after.mark = newMark(&after.State, batch)
 	p := n.start(r, &after, r.XID)
+	if r.mark == "" {
+		p.args[2] = "-"
+	}
 	p.args[5] = strconv.Itoa(len(r.Branches) + len(r.ghosts))
 	p.args = append(p.args, "0")
 	for _, key := range r.ghosts {
