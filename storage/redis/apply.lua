@@ -1,7 +1,8 @@
 -- One Batch: nothing is written unless all that it reckons with is so.
 --
 -- KEYS[1]  the hash of the transaction
--- ARGV     1 key of this node's lease, 2 its token
+-- ARGV[1]  packed: a list of
+--          1 key of this node's lease, 2 its token
 --          3 the mark that the transaction must have; '' for one that begins,
 --            '-' for one without a mark
 --          4 the mark that it gets
@@ -9,9 +10,10 @@
 --          8 key of the tombstones, 9 the XID, 10 the score of its tombstone or ''
 --          11 what the key of a transaction's hash begins with
 --          12 how many rows must be free or its own, then their keys
---          then each command with the number of its words before it
+--          then each command, with the number of its words before it
 -- Answers  0 done, 1 moved on, 2 the lease is gone,
 --          {n, transaction's id, branch, XID, status} the n-th row has a holder
+local ARGV = cmsgpack.unpack(ARGV[1])
 if redis.call('GET', ARGV[1]) ~= ARGV[2] then return 2 end
 local now = redis.call('HMGET', KEYS[1], 'qiao_mark', 'status')
 local mark, status = now[1], now[2]

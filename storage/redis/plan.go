@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,9 +27,9 @@ var ErrTooManyRows = fmt.Errorf("more than %d row locks in one step", maxRows)
 // plan is what apply.lua gets for one Batch. It is computed without I/O.
 type plan struct {
 	keys
-	key  string   // the transaction's hash
-	args []string // ARGV
-	// wanted are the rows that must be free, in the order of args.
+	key   string // the transaction's hash
+	words words
+	// wanted are the rows that must be free, in the order of the words.
 	wanted []storage.RowKey
 	// next is what the transaction is when the Batch has been applied.
 	next *record
@@ -37,6 +38,8 @@ type plan struct {
 	adds bool
 	// count is what the Batch adds to the number in keys.counts.
 	count int64
+	// grave is the score of the tombstone that it leaves, or empty.
+	grave string
 }
 
 // planner is what all plans of a node have in common.
@@ -63,15 +66,16 @@ func (n planner) plan(before *record, b *storage.Batch, batch string) (*plan, er
 	if len(wanted) > maxRows || len(before.held) > maxRows {
 		return nil, fmt.Errorf("%s: %w", b.XID, ErrTooManyRows)
 	}
-	p := n.start(before, after, b.XID)
+	grave := ""
+	if b.Finish != nil {
+		grave = strconv.FormatInt(graveScore(b.Finish), 10)
+	}
+	p := n.start(before, after, b.XID, expected{before.mark, len(before.Branches), grave})
 	p.wanted = wanted
 	p.adds = b.Revision == 0 || len(b.Add) > 0
-	if b.Finish != nil {
-		p.args[9] = strconv.FormatInt(graveScore(b.Finish), 10)
-	}
-	p.args = append(p.args, strconv.Itoa(len(wanted)))
+	p.words.add(strconv.Itoa(len(wanted)))
 	for _, row := range wanted {
-		p.args = append(p.args, p.row(row))
+		p.words.add(p.rows(), string(row))
 	}
 	if after.Finished() {
 		p.finish(before, after, b)
@@ -82,11 +86,22 @@ func (n planner) plan(before *record, b *storage.Batch, batch string) (*plan, er
 	return p, nil
 }
 
-// start is the head of a plan's arguments.
-func (n planner) start(before, after *record, x string) *plan {
-	p := &plan{keys: n.keys, key: n.global(after.Global.ID), next: after, args: make([]string, 0, 64)}
-	p.args = append(p.args, n.lease, n.token, before.mark, after.mark, strconv.Itoa(int(before.Global.Status)),
-		strconv.Itoa(len(before.Branches)), n.branches(x), n.tombstones(), x, "", n.globals())
+// expected is what apply.lua compares besides the status.
+type expected struct {
+	mark     string
+	branches int
+	grave    string
+}
+
+// start is the head of a plan's words.
+func (n planner) start(before, after *record, x string, e expected) *plan {
+	p := &plan{keys: n.keys, key: n.global(after.Global.ID), next: after, words: newWords(), grave: e.grave}
+	for _, word := range []string{
+		n.lease, n.token, e.mark, after.mark, strconv.Itoa(int(before.Global.Status)), strconv.Itoa(e.branches),
+		n.branches(x), n.tombstones(), x, e.grave, n.globals(),
+	} {
+		p.words.add(word)
+	}
 	return p
 }
 
@@ -124,26 +139,39 @@ func wantedRows(b *storage.Batch) ([]storage.RowKey, error) {
 
 // do adds a command.
 func (p *plan) do(words ...string) {
-	p.args = append(append(p.args, strconv.Itoa(len(words))), words...)
+	p.words.number(len(words))
+	for _, w := range words {
+		p.words.add(w)
+	}
 }
 
 // doEach adds a command for many words, or several of them.
 func (p *plan) doEach(command, key string, words []string) {
-	for len(words) > 0 {
-		n := min(len(words), maxWords)
-		start := []string{command}
-		if key != "" {
-			start = append(start, key)
+	for part := range slices.Chunk(words, maxWords) {
+		if key == "" {
+			p.words.number(1 + len(part))
+			p.words.add(command)
+		} else {
+			p.words.number(2 + len(part))
+			p.words.add(command)
+			p.words.add(key)
 		}
-		p.args = append(append(append(p.args, strconv.Itoa(len(start)+n)), start...), words[:n]...)
-		words = words[n:]
+		for _, w := range part {
+			p.words.add(w)
+		}
 	}
 }
 
 // doSet adds an HSET of what pairs holds, if that is anything.
 func (p *plan) doSet(key string, pairs []string) {
-	if len(pairs) > 0 {
-		p.args = append(append(p.args, strconv.Itoa(2+len(pairs)), "HSET", key), pairs...)
+	if len(pairs) == 0 {
+		return
+	}
+	p.words.number(2 + len(pairs))
+	p.words.add("HSET")
+	p.words.add(key)
+	for _, w := range pairs {
+		p.words.add(w)
 	}
 }
 
@@ -151,7 +179,7 @@ func (p *plan) doSet(key string, pairs []string) {
 func (p *plan) change(before, after *record, b *storage.Batch) {
 	now := strconv.FormatInt(b.At, 10)
 	p.changeBranches(before, after, b, now)
-	p.changeLocks(before, after)
+	p.changeLocks(before, after, b)
 	fields := globalChanges(&before.Global, &after.Global, before.Exists())
 	if !before.Exists() {
 		fields = append(fields, "xid", after.XID, "gmtCreate", now)
@@ -226,37 +254,39 @@ func globalChanges(was, is *storage.Global, existed bool) []string {
 
 // changeBranches adds the commands for branches that are new, different or gone.
 func (p *plan) changeBranches(before, after *record, b *storage.Batch, now string) {
-	if len(b.Add)+len(b.Change)+len(b.Unlock)+len(b.Remove) == 0 && !b.UnlockAll {
-		return
-	}
-	old := make(map[int64]*storage.Branch, len(before.Branches))
-	for i := range before.Branches {
-		old[before.Branches[i].ID] = &before.Branches[i]
-	}
 	created := before.created
-	for i := range after.Branches {
-		is := &after.Branches[i]
-		was, known := old[is.ID]
-		if known {
-			delete(old, is.ID)
-			p.doSet(p.branch(is.ID), branchChanges(was, is, now))
-			continue
+	for i := range b.Add {
+		created = max(created, b.Add[i].RegisteredAt)
+		if is := after.Branch(b.Add[i].ID); is != nil {
+			p.doSet(p.branch(is.ID), newBranch(after, is, created, now))
+			p.do("RPUSH", p.branches(after.XID), p.branch(is.ID))
+		} else {
+			p.leave(b.Add[i].ID)
 		}
-		created = max(created, is.RegisteredAt)
-		p.doSet(p.branch(is.ID), newBranch(after, is, created, now))
-		p.do("RPUSH", p.branches(after.XID), p.branch(is.ID))
 	}
-	for i := range before.Branches { // in their order
-		if id := before.Branches[i].ID; old[id] != nil {
+	for i := range b.Change {
+		p.changeBranch(before, after, b.Change[i].ID, now)
+	}
+	if b.UnlockAll || len(b.Unlock) > 0 {
+		for i := range before.Branches {
+			if was := &before.Branches[i]; was.Locked && was.LockKey == "" {
+				p.changeBranch(before, after, was.ID, now)
+			}
+		}
+	}
+	for _, id := range b.Remove {
+		if before.Branch(id) != nil {
 			p.do("LREM", p.branches(after.XID), "0", p.branch(id))
 			p.do("DEL", p.branch(id))
 			p.leave(id)
 		}
 	}
-	for i := range b.Add {
-		if after.Branch(b.Add[i].ID) == nil {
-			p.leave(b.Add[i].ID)
-		}
+}
+
+func (p *plan) changeBranch(before, after *record, id int64, now string) {
+	was, is := before.Branch(id), after.Branch(id)
+	if was != nil && is != nil {
+		p.doSet(p.branch(id), branchChanges(was, is, now))
 	}
 }
 
@@ -307,8 +337,11 @@ func newBranch(after *record, b *storage.Branch, created int64, now string) []st
 }
 
 // changeLocks adds the commands for rows that are taken, freed or another branch's now.
-func (p *plan) changeLocks(before, after *record) {
+func (p *plan) changeLocks(before, after *record, b *storage.Batch) {
 	rolling := rolls(after.Global.Status) && !rolls(before.Global.Status)
+	if sameHeld(b) && !rolling {
+		return
+	}
 	for row, branch := range after.held {
 		was, held := before.held[row]
 		switch {
@@ -327,8 +360,7 @@ func (p *plan) changeLocks(before, after *record) {
 			freed = append(freed, p.row(row))
 		}
 	}
-	p.lists(before, after, &freed)
-	p.doEach("DEL", "", freed)
+	p.doEach("DEL", "", p.lists(before, after, b, freed))
 }
 
 // take adds the command that locks a row.
@@ -344,38 +376,36 @@ func (p *plan) take(after *record, row storage.RowKey, branch int64) {
 	p.doSet(p.row(row), fields)
 }
 
-// lists keeps the lists of rows that Java releases locks by, one for each branch.
-func (p *plan) lists(before, after *record, freed *[]string) {
-	locked := func(s *storage.State) map[int64]*storage.Branch {
-		var m map[int64]*storage.Branch
-		for i := range s.Branches {
-			if b := &s.Branches[i]; b.Locked && b.LockKey != "" {
-				if m == nil {
-					m = make(map[int64]*storage.Branch)
-				}
-				m[b.ID] = b
-			}
+// lists keeps the lists of rows that Java releases locks by, one for each branch. It
+// returns the keys to delete, its own added.
+func (p *plan) lists(before, after *record, b *storage.Batch, freed []string) []string {
+	for i := range b.Add {
+		if is := after.Branch(b.Add[i].ID); is != nil && listed(is) {
+			p.do("HSET", p.locks(after.XID), strconv.FormatInt(is.ID, 10), p.listOf(is))
 		}
-		return m
-	}
-	was, is := locked(&before.State), locked(&after.State)
-	for id, b := range is {
-		if was[id] == nil {
-			p.do("HSET", p.locks(after.XID), strconv.FormatInt(id, 10), p.listOf(b))
-		}
-	}
-	if len(was) > 0 && len(is) == 0 {
-		*freed = append(*freed, p.locks(after.XID))
-		return
 	}
 	var gone []string
-	for id := range was {
-		if is[id] == nil {
-			gone = append(gone, strconv.FormatInt(id, 10))
+	for i := range before.Branches {
+		was := &before.Branches[i]
+		if !listed(was) {
+			continue
+		}
+		if is := after.Branch(was.ID); is == nil || !listed(is) {
+			gone = append(gone, strconv.FormatInt(was.ID, 10))
 		}
 	}
-	p.doEach("HDEL", p.locks(after.XID), gone)
+	switch {
+	case len(gone) == 0:
+	case len(after.held) == 0:
+		freed = append(freed, p.locks(after.XID))
+	default:
+		p.doEach("HDEL", p.locks(after.XID), gone)
+	}
+	return freed
 }
+
+// listed tells whether a branch has a list of rows.
+func listed(b *storage.Branch) bool { return b.Locked && b.LockKey != "" }
 
 // listOf joins the keys of a branch's rows.
 func (p *plan) listOf(b *storage.Branch) string {
@@ -422,7 +452,7 @@ func (p *plan) finish(before, after *record, b *storage.Batch) {
 			p.do("ZREM", p.begun(), p.key)
 		}
 	}
-	p.do("ZADD", p.tombstones(), p.args[9], x)
+	p.do("ZADD", p.tombstones(), p.grave, x)
 	ids := []int64{after.Global.ID}
 	for i := range before.Branches {
 		ids = append(ids, before.Branches[i].ID)
@@ -460,12 +490,12 @@ func (n planner) adopt(r *record, batch string) *plan {
 	after.Revision++
 	after.Global.DueAt = dueOf(&after.Global)
 	after.mark = newMark(&after.State, batch)
-	p := n.start(r, &after, r.XID)
-	if r.mark == "" {
-		p.args[2] = "-"
+	mark := r.mark
+	if mark == "" {
+		mark = "-"
 	}
-	p.args[5] = strconv.Itoa(len(r.Branches) + len(r.ghosts))
-	p.args = append(p.args, "0")
+	p := n.start(r, &after, r.XID, expected{mark: mark, branches: len(r.Branches) + len(r.ghosts)})
+	p.words.number(0)
 	for _, key := range r.ghosts {
 		p.do("LREM", p.branches(r.XID), "0", key)
 	}

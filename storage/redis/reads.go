@@ -67,7 +67,7 @@ func (s *Store) load(ctx context.Context, x string) (r *record, grave int64, err
 // faster.
 func (s *Store) adopt(ctx context.Context, r *record) error {
 	p := s.planner.adopt(r, s.batchToken())
-	reply, err := s.server.eval(ctx, decideScript, p.key, p.args...)
+	reply, err := s.server.eval(ctx, decideScript, p.key, string(p.words.packed()))
 	if err == nil && reply == int64(answerFenced) {
 		s.node.look()
 		err = fmt.Errorf("%w: Redis does not have this node's lease", storage.ErrUnavailable)

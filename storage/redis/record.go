@@ -2,7 +2,6 @@ package redis
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -231,14 +230,11 @@ func (r *record) then(b *storage.Batch, next *storage.State, token string) *reco
 	for i := range b.Add {
 		n.created = max(n.created, b.Add[i].RegisteredAt)
 	}
-	if !sameHeld(b) {
+	switch {
+	case next.Finished():
 		n.held = nil
-		if !next.Finished() {
-			n.held = heldRows(next)
-		}
-	}
-	if maps.Equal(n.held, r.held) {
-		n.held = r.held
+	case !sameHeld(b):
+		n.held = heldRows(next)
 	}
 	return n
 }

@@ -79,3 +79,8 @@ func (s script) call(ctx context.Context, key string, args []string) *goredis.Cm
 	}
 	return goredis.NewCmd(ctx, words...)
 }
+
+// callPacked is call with one argument.
+func (s script) callPacked(ctx context.Context, key string, arg []byte) *goredis.Cmd {
+	return goredis.NewCmd(ctx, "EVALSHA", s.digest, 1, key, arg)
+}

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// maxPipeline bounds the Batches of one pipeline, and maxPipelineWords their words.
+	// maxPipeline bounds the Batches of one pipeline, and maxPipelineBytes their size.
 	maxPipeline      = 128
-	maxPipelineWords = 100_000
+	maxPipelineBytes = 4 << 20
 	// purgeEvery is how often tombstones that have expired are deleted, in milliseconds
 	// by the clock of the Batches; purgeMany is how many at once.
 	purgeEvery = 1000
@@ -77,9 +77,9 @@ func (q *queue) take() []*request {
 	for len(q.waiting) == 0 && !q.closed {
 		q.filled.Wait()
 	}
-	n, words := 0, 0
-	for n < len(q.waiting) && n < maxPipeline && words < maxPipelineWords {
-		words += len(q.waiting[n].args)
+	n, size := 0, 0
+	for n < len(q.waiting) && n < maxPipeline && size < maxPipelineBytes {
+		size += len(q.waiting[n].words.buf)
 		n++
 	}
 	taken := slices.Clone(q.waiting[:n])
@@ -155,7 +155,7 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 			r.began = time.Now()
 		}
 		clock = max(clock, r.at)
-		cmds[i] = r.script().call(ctx, r.key, r.args)
+		cmds[i] = r.script().callPacked(ctx, r.key, r.words.packed())
 		_ = pipe.Process(ctx, cmds[i]) // only queues
 	}
 	purge := s.purge(ctx, pipe, clock)
