@@ -49,8 +49,14 @@ type queue struct {
 	mu      sync.Mutex
 	filled  sync.Cond
 	waiting []*request
+	// writing is how many pipelines are under way.
+	writing int
 	closed  bool
 }
+
+// beside is how many requests are worth a pipeline beside one that is under way. Fewer
+// wait for its end: small pipelines cost both sides a third more.
+const beside = 16
 
 func newQueue() *queue {
 	q := &queue{}
@@ -70,11 +76,12 @@ func (q *queue) put(r *request) bool {
 	return true
 }
 
-// take waits for requests; none means that the queue is closed and empty.
+// take waits for requests; none means that the queue is closed and empty. After others
+// done must be called.
 func (q *queue) take() []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.waiting) == 0 && !q.closed {
+	for !q.closed && (len(q.waiting) == 0 || q.writing > 0 && len(q.waiting) < beside) {
 		q.filled.Wait()
 	}
 	n, size := 0, 0
@@ -84,10 +91,23 @@ func (q *queue) take() []*request {
 	}
 	taken := slices.Clone(q.waiting[:n])
 	q.waiting = slices.Delete(q.waiting, 0, n)
+	if n > 0 {
+		q.writing++
+	}
 	if len(q.waiting) > 0 {
 		q.filled.Signal()
 	}
 	return taken
+}
+
+// done ends what take began.
+func (q *queue) done() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.writing--
+	if len(q.waiting) > 0 {
+		q.filled.Signal()
+	}
 }
 
 func (q *queue) close() {
@@ -106,6 +126,7 @@ func (s *Store) write() {
 			return
 		}
 		s.writeAll(requests)
+		s.queue.done()
 	}
 }
 
