@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"github.com/qiao-tx/qiao/protocol"
 )
 
-// A Java coordinator brings to its end what ours left in Redis when it was killed, and
-// ours what that one left.
+// A Java coordinator brings to its end what ours left in Redis when it was stopped, and
+// ours what that one left when it was killed.
 func TestAJavaCoordinatorTakesOverOnRedis(t *testing.T) {
 	redis := testenv.Redis(t)
 	host, port, err := net.SplitHostPort(redis.Addr())
@@ -26,7 +27,8 @@ func TestAJavaCoordinatorTakesOverOnRedis(t *testing.T) {
 	ours := startServerProcess(t, t.TempDir(), flags...)
 	c := ours.client(testDatabase)
 	left := leaveThree(t, c, "ours")
-	ours.kill()
+	ours.signal(os.Interrupt)
+	require.Zero(t, ours.exitCode(), "%s", ours.stderr)
 
 	java := testenv.JavaTC(t, testenv.JavaTCOptions{Properties: map[string]string{
 		"seata.store.mode": "redis", "seata.store.session.mode": "redis", "seata.store.lock.mode": "redis", "seata.store.redis.mode": "single",

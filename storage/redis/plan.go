@@ -188,28 +188,11 @@ func (p *plan) change(before, after *record, b *storage.Batch) {
 		fields = append(fields, "gmtModified", now)
 	}
 	p.doSet(p.key, append(fields, "qiao_mark", after.mark))
-	p.changeStatus(before, after)
+	if !before.Exists() {
+		p.do("ZADD", p.live(), "0", member(after.Global.ID))
+	}
 	if before.Global.DueAt != after.Global.DueAt {
 		p.setDue(after)
-	}
-}
-
-// changeStatus keeps Seata's lists of transactions, and ours.
-func (p *plan) changeStatus(before, after *record) {
-	was, is := before.Global.Status, after.Global.Status
-	switch {
-	case !before.Exists():
-		p.do("ZADD", p.live(), "0", member(after.Global.ID))
-	case was == is:
-		return
-	default:
-		p.do("LREM", p.status(was), "1", after.XID)
-	}
-	p.do("RPUSH", p.status(is), after.XID)
-	if is == protocol.StatusBegin {
-		p.do("ZADD", p.begun(), strconv.FormatInt(after.Global.Deadline(), 10), p.key)
-	} else if before.Exists() {
-		p.do("ZREM", p.begun(), p.key)
 	}
 }
 
@@ -443,13 +426,9 @@ func (p *plan) finish(before, after *record, b *storage.Batch) {
 			gone = append(gone, p.row(row))
 		}
 		p.doEach("DEL", "", gone)
-		p.do("LREM", p.status(before.Global.Status), "1", x)
 		p.do("ZREM", p.live(), member(before.Global.ID))
 		if before.Global.DueAt != 0 {
 			p.do("ZREM", p.due(), member(before.Global.ID))
-		}
-		if before.Global.Status == protocol.StatusBegin {
-			p.do("ZREM", p.begun(), p.key)
 		}
 	}
 	p.do("ZADD", p.tombstones(), p.grave, x)

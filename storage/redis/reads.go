@@ -7,7 +7,6 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/storage"
 )
@@ -73,39 +72,6 @@ func (s *Store) adopt(ctx context.Context, r *record) error {
 		err = fmt.Errorf("%w: Redis does not have this node's lease", storage.ErrUnavailable)
 	}
 	return err
-}
-
-// allStatuses ends the statuses of Seata's lists.
-const allStatuses = protocol.StatusStopRollbackOrRollbackRetry
-
-// takeUp takes up what another program left under Seata's keys, and tells how many
-// transactions that was.
-func (s *Store) takeUp(ctx context.Context) (found int, err error) {
-	for status := protocol.StatusUnKnown; status <= allStatuses; status++ {
-		for first, page := 0, scanPage; page == scanPage; first += page {
-			reply, err := s.server.eval(ctx, foreignScript, s.keys.status(status), strconv.Itoa(first), strconv.Itoa(first+scanPage-1), s.keys.prefix)
-			if err != nil {
-				return found, fmt.Errorf("look for transactions that another program left: %w", err)
-			}
-			list, _ := reply.([]any)
-			if len(list) == 0 {
-				return found, fmt.Errorf("%w: foreign.lua answered with %T", ErrDamaged, reply)
-			}
-			length, _ := list[0].(int64)
-			page = int(length)
-			for _, x := range list[1:] {
-				x, _ := x.(string)
-				if _, _, err := s.load(ctx, x); err != nil {
-					return found, err
-				}
-				found++
-			}
-		}
-	}
-	if found > 0 {
-		s.cfg.Logger.Info("took up transactions that another coordinator left", "transactions", found)
-	}
-	return found, nil
 }
 
 // recount counts branches and locks again: a node that crashed took what it had counted

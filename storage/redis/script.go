@@ -34,6 +34,8 @@ var (
 	checkBody string
 	//go:embed foreign.lua
 	foreignBody string
+	//go:embed handover.lua
+	handoverBody string
 	//go:embed purge.lua
 	purgeBody string
 	//go:embed lease.lua
@@ -53,10 +55,12 @@ var (
 	purgeScript   = newScript("allow-oom", purgeBody)
 	leaseScript   = newScript("allow-oom", leaseBody)
 	nodesScript   = newScript("no-writes", nodesBody)
+
+	handoverScript = newScript("allow-oom", handoverBody)
 )
 
 var allScripts = []script{
-	applyScript, decideScript, loadScript, checkScript, foreignScript, purgeScript, leaseScript, nodesScript,
+	applyScript, decideScript, loadScript, checkScript, foreignScript, purgeScript, leaseScript, nodesScript, handoverScript,
 }
 
 // loadScripts makes Redis know the scripts: it forgets them when it is restarted.

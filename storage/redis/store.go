@@ -253,7 +253,11 @@ func (s *Store) before(ctx context.Context, b *storage.Batch) (*record, error) {
 	return r, nil
 }
 
-// Close implements storage.Store. It may be called again.
+// closeTimeout bounds the last words with Redis.
+const closeTimeout = 20 * time.Second
+
+// Close implements storage.Store. It may be called again. The last node to go lists the
+// transactions where a Java coordinator looks for them.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.closed.Store(true)
@@ -262,12 +266,16 @@ func (s *Store) Close() error {
 		s.writing.Wait()
 		close(s.ending)
 		s.holding.Wait()
-		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		pipe := s.server.client.Load().Pipeline()
 		s.counts(ctx, pipe)
 		_, _ = pipe.Exec(ctx) // counts are for people
-		s.err = errors.Join(s.node.leave(ctx), s.server.close())
+		err := s.handOver(ctx)
+		if err != nil {
+			err = fmt.Errorf("list the transactions for a Java coordinator, which cannot find them now: %w", err)
+		}
+		s.err = errors.Join(err, s.node.leave(ctx), s.server.close())
 	})
 	return s.err
 }

@@ -5,13 +5,16 @@ package redis
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/internal/testenv"
@@ -172,12 +175,7 @@ func TestALeaseThatEnded(t *testing.T) {
 func TestWhatAnotherProgramWritesIsNoticed(t *testing.T) {
 	s, server := onOne(t)
 	state := begin(t, s, 100, "t:1")
-	for _, command := range []string{ // as Java does
-		"HSET SEATA_GLOBAL_100 status 4", "LREM SEATA_STATUS_1 0 " + state.XID, "RPUSH SEATA_STATUS_4 " + state.XID,
-		"ZREM SEATA_BEGIN_TRANSACTIONS SEATA_GLOBAL_100",
-	} {
-		server.Do(t, command)
-	}
+	server.Do(t, "HSET SEATA_GLOBAL_100 status 4")
 	require.ErrorIs(t, s.Apply(t.Context(), decided(state)), storage.ErrMoved)
 	rolling := load(t, s, state.XID)
 	require.Equal(t, protocol.StatusRollbacking, rolling.Global.Status)
@@ -223,6 +221,38 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	last, err := s.LastID(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 103, last)
+}
+
+// The last node that goes lists the transactions where a Java coordinator looks for
+// them; the first that comes takes the lists away.
+func TestTheLastNodeHandsOver(t *testing.T) {
+	cfg := Config{Address: testenv.Redis(t).Addr()}
+	one, two := open(t, cfg), open(t, cfg)
+	state := begin(t, one, 100, "t:1")
+	ended := begin(t, one, 200, "t:2")
+	require.NoError(t, one.Apply(t.Context(), decided(ended)))
+	require.NoError(t, one.Close())
+	lists := func(c *goredis.Client) (begun, committing []string, scores []goredis.Z) {
+		begun, err1 := c.LRange(t.Context(), "SEATA_STATUS_1", 0, -1).Result()
+		committing, err2 := c.LRange(t.Context(), "SEATA_STATUS_8", 0, -1).Result()
+		scores, err3 := c.ZRangeWithScores(t.Context(), "SEATA_BEGIN_TRANSACTIONS", 0, -1).Result()
+		require.NoError(t, errors.Join(err1, err2, err3))
+		return begun, committing, scores
+	}
+	c := goredis.NewClient(&goredis.Options{Addr: cfg.Address, DisableIdentity: true})
+	defer c.Close()
+	begun, _, _ := lists(c)
+	require.Empty(t, begun, "another node is there")
+	require.NoError(t, two.Close())
+	begun, committing, scores := lists(c)
+	require.Equal(t, []string{state.XID}, begun)
+	require.Equal(t, []string{ended.XID}, committing)
+	require.Equal(t, []goredis.Z{{Score: 1001, Member: "SEATA_GLOBAL_100"}}, scores)
+	three := open(t, cfg)
+	begun, committing, scores = lists(c)
+	require.Empty(t, slices.Concat(begun, committing))
+	require.Empty(t, scores)
+	require.EqualValues(t, 1, load(t, three, state.XID).Revision, "it was nobody else's meanwhile")
 }
 
 // Redis forgets scripts: a Batch brings them back.
