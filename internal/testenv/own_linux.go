@@ -97,9 +97,15 @@ func own(t testing.TB, name, dir string) *Server {
 	s := &Server{t: t, name: name, dir: dir}
 	t.Cleanup(func() {
 		s.Kill()
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
+		err := os.RemoveAll(dir)
+		for range startAttempts { // a child of the killed server may still write
+			if err == nil {
+				return
+			}
+			<-time.After(100 * time.Millisecond)
+			err = os.RemoveAll(dir)
 		}
+		t.Error(err)
 	})
 	return s
 }

@@ -28,7 +28,7 @@ type RedisServer struct {
 // test ends as with Missing.
 func Redis(t testing.TB, options ...string) *RedisServer {
 	t.Helper()
-	return startRedis(t, nil, slices.Concat([]string{"--appendonly", "yes", "--save", ""}, options))
+	return startRedis(t, nil, slices.Concat([]string{"--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"}, options))
 }
 
 // RedisReplica starts a replica of a Redis, and returns when it has its content.

@@ -127,8 +127,8 @@ func (s *Store) Due(ctx context.Context, now int64, limit int) ([]string, error)
 	}
 	var due []string
 	for offset := 0; len(due) < limit; {
-		page, err := s.server.client.Load().ZRangeByScore(ctx, s.keys.due(), &goredis.ZRangeBy{
-			Min: "(0", Max: strconv.FormatInt(now, 10), Offset: int64(offset), Count: int64(limit),
+		page, err := s.server.client.Load().ZRangeArgs(ctx, goredis.ZRangeArgs{
+			Key: s.keys.due(), ByScore: true, Start: "(0", Stop: now, Offset: int64(offset), Count: int64(limit),
 		}).Result()
 		if err != nil {
 			return nil, s.failedRead("find what is due", err)
@@ -205,8 +205,8 @@ func (s *Store) Scan(ctx context.Context, after int64, f func(storage.State) boo
 
 func (s *Store) scan(ctx context.Context, after int64, f func(*record) bool) error {
 	for {
-		members, err := s.server.client.Load().ZRangeByLex(ctx, s.keys.live(), &goredis.ZRangeBy{
-			Min: "(" + member(after), Max: "+", Count: scanPage,
+		members, err := s.server.client.Load().ZRangeArgs(ctx, goredis.ZRangeArgs{
+			Key: s.keys.live(), ByLex: true, Start: "(" + member(after), Stop: "+", Count: scanPage,
 		}).Result()
 		if err != nil {
 			return s.failedRead("list the transactions", err)

@@ -158,30 +158,33 @@ func (s *server) ask(ctx context.Context, seed string) (address string, err erro
 	if err != nil {
 		return "", err
 	}
-	ranges, err := c.ClusterSlots(ctx).Result()
+	shards, err := c.ClusterShards(ctx).Result()
 	if err != nil {
 		return "", err
 	}
-	for _, r := range ranges {
-		if int64(r.Start) <= slot && slot <= int64(r.End) && len(r.Nodes) > 0 {
-			return besides(r.Nodes[0].Addr, seed)
+	for _, shard := range shards {
+		has := func(r goredis.SlotRange) bool { return r.Start <= slot && slot <= r.End }
+		if !slices.ContainsFunc(shard.Slots, has) {
+			continue
+		}
+		for _, node := range shard.Nodes {
+			if node.Role == "master" && node.Health == "online" {
+				return besides(node.Endpoint, node.Port, seed)
+			}
 		}
 	}
 	return "", fmt.Errorf("no node has slot %d", slot)
 }
 
 // besides completes the address of a node by the one that told it.
-func besides(address, seed string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", fmt.Errorf("the cluster names a node %q: %w", address, err)
-	}
+func besides(host string, port int64, seed string) (string, error) {
 	if host == "" || host == "?" {
+		var err error
 		if host, _, err = net.SplitHostPort(seed); err != nil {
 			return "", err
 		}
 	}
-	return net.JoinHostPort(host, port), nil
+	return net.JoinHostPort(host, strconv.FormatInt(port, 10)), nil
 }
 
 // relocate looks for the primary after one answered that it is not. Where the library

@@ -190,7 +190,7 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 	short := s.replicated(enough)
 	applied := uint64(0)
 	for i, r := range requests {
-		err, f, sendAgain := s.outcome(r, cmds[i], tries)
+		f, sendAgain, err := s.outcome(r, cmds[i], tries)
 		if sendAgain {
 			again, why = append(again, r), f
 			continue
@@ -214,7 +214,7 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 }
 
 // outcome says how a request ended, or that it has to be sent again.
-func (s *Store) outcome(r *request, cmd *goredis.Cmd, tries int) (err error, f failure, again bool) {
+func (s *Store) outcome(r *request, cmd *goredis.Cmd, tries int) (f failure, again bool, err error) {
 	reply, err := cmd.Result()
 	if err != nil {
 		f = meaning(err)
@@ -227,7 +227,7 @@ func (s *Store) outcome(r *request, cmd *goredis.Cmd, tries int) (err error, f f
 		} else {
 			s.cache.put(r.next)
 		}
-		return nil, 0, false
+		return 0, false, nil
 	case int64(answerMoved):
 		s.cache.drop(r.next.XID)
 		err = storage.ErrMoved
@@ -244,26 +244,26 @@ func (s *Store) outcome(r *request, cmd *goredis.Cmd, tries int) (err error, f f
 		s.cache.drop(r.next.XID)
 		err = fmt.Errorf("%w: sent again it was refused: %w", errUnknown, err)
 	}
-	return err, 0, false
+	return 0, false, err
 }
 
 // failed says what follows from an error: the same again while that may help, and for a
 // request that may have been carried out as long as there is time.
-func (s *Store) failed(r *request, err error, f failure, tries int) (error, failure, bool) {
+func (s *Store) failed(r *request, err error, f failure, tries int) (failure, bool, error) {
 	switch {
 	case f == unknownFailure:
 		r.uncertain = true
 	case (f == forgotten || f == moved) && tries < maxTries:
-		return nil, f, true
+		return f, true, nil
 	}
 	if r.uncertain && !s.closed.Load() && time.Since(r.began) < s.cfg.Timeout {
-		return nil, f, true
+		return f, true, nil
 	}
 	s.cache.drop(r.next.XID)
 	if r.uncertain {
-		return fmt.Errorf("%w: %w", errUnknown, err), f, false
+		return f, false, fmt.Errorf("%w: %w", errUnknown, err)
 	}
-	return f.storeError(err), f, false
+	return f, false, f.storeError(err)
 }
 
 // replicated is nil when enough replicas have what the pipeline wrote.
