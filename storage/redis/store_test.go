@@ -313,7 +313,8 @@ func TestTooFewReplicas(t *testing.T) {
 	state := load(t, s, begun(100).XID)
 	require.True(t, state.Exists())
 	testenv.RedisReplica(t, primary)
-	require.NoError(t, s.Apply(t.Context(), finished(state)))
+	patient := open(t, Config{Address: primary.Addr(), WaitReplicas: 1, WaitTimeout: 20 * time.Second})
+	require.NoError(t, patient.Apply(t.Context(), finished(state)))
 }
 
 // A Redis that came back without what it had acknowledged: nothing is decided on what
