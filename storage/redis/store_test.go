@@ -351,6 +351,10 @@ func TestARevisionOfAnotherHistory(t *testing.T) {
 	server.Do(t, `HSET SEATA_GLOBAL_100 qiao_mark "1 other.1 1 1"`)
 	err := s.Apply(t.Context(), decided(state))
 	require.ErrorIs(t, err, storage.ErrMoved)
+	s.cache.doubt() // as when Redis is another process
+	err = s.Apply(t.Context(), decided(state))
+	require.ErrorIs(t, err, storage.ErrMoved, "decided on what was read before")
+	require.NoError(t, s.Apply(t.Context(), decided(load(t, s, state.XID))))
 }
 
 // A node whose clock is an hour ahead ends no other's lease and makes nothing due: times
