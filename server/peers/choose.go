@@ -56,7 +56,7 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 	}
 	hosts := r.resources[resourceID]
 	application, address := splitClientID(clientID)
-	wanted := hostKey{application, address.Addr()}
+	wanted := hostKey{application: application, ip: address.Addr()}
 	anyApplication = anyApplication || clientID == ""
 	var best *Channel
 	bestRank := rankNone
@@ -65,7 +65,7 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 			continue
 		}
 		for _, c := range h.channels {
-			if rank := c.rankOf(key, wanted, c.serves(resourceID)); rank < bestRank {
+			if rank := rankOf(key, wanted, c.serves(resourceID)); rank < bestRank {
 				best, bestRank = c, rank
 			}
 		}
@@ -75,10 +75,9 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 
 // Ranks of a channel for an order, best first. Those that registered the
 // resource themselves come before those that only stand in for another channel
-// of their host: Java does not tell the two apart, and so may ask a process that
-// has never heard of the resource while another one that has is connected. Within
-// each rank the clients of this node come first: half a rank is lost on the way
-// through another.
+// of their host, at the same node: Java does not tell the two apart, and so may
+// ask a process that has never heard of the resource while another one that has
+// is connected. Within each rank the clients of this node come first.
 const (
 	rankSameHost = 2 * iota
 	rankSameApplication
@@ -88,10 +87,10 @@ const (
 	rankElsewhere = 1
 )
 
-func (c *Channel) rankOf(have, want hostKey, registered bool) int {
+func rankOf(have, want hostKey, registered bool) int {
 	rank := rankOtherApplication
 	switch {
-	case have == want:
+	case have.application == want.application && have.ip == want.ip:
 		rank = rankSameHost
 	case have.application == want.application:
 		rank = rankSameApplication
@@ -99,7 +98,7 @@ func (c *Channel) rankOf(have, want hostKey, registered bool) int {
 	if !registered {
 		rank += rankStandIn
 	}
-	if c.node != "" {
+	if have.node != "" {
 		rank += rankElsewhere
 	}
 	return rank
