@@ -54,7 +54,6 @@ func TestChoiceAmongNodes(t *testing.T) {
 			app 10.0.0.2:1002 elsewhere @b`},
 		{"nobody stands in for one at another node", true, `
 			app 10.0.0.2:1001 db @b
-			app 10.0.0.2:1001 db @c
 			|
 			app 10.0.0.2:1002 elsewhere`},
 		{"without the resource", true, `
