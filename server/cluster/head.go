@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
@@ -69,9 +70,29 @@ func forwarded(from *coordinator.Caller, head map[string]string) map[string]stri
 	return all
 }
 
-// callerOf is the reverse of forwarded.
-func callerOf(head map[string]string) coordinator.Caller {
-	id := head[HeadClient]
+// maxCallers caps the clients of one link that are remembered.
+const maxCallers = 4096
+
+// callers is the reverse of forwarded. It remembers who was read, so that all that is
+// kept of a client, such as its id in each of its branches, is one text.
+type callers map[callerKey]coordinator.Caller
+
+type callerKey struct {
+	id, group string
+	qiao      bool
+}
+
+// of reads the caller of a forwarded request.
+func (c callers) of(head map[string]string) coordinator.Caller {
 	_, qiao := head[headLevel]
-	return coordinator.Caller{ClientID: id, ApplicationID: peers.ApplicationOf(id), Group: head[HeadGroup], Qiao: qiao}
+	key := callerKey{head[HeadClient], head[HeadGroup], qiao}
+	if caller, ok := c[key]; ok {
+		return caller
+	}
+	if len(c) >= maxCallers {
+		clear(c)
+	}
+	key.id, key.group = strings.Clone(key.id), strings.Clone(key.group)
+	c[key] = coordinator.Caller{ClientID: key.id, ApplicationID: peers.ApplicationOf(key.id), Group: key.group, Qiao: qiao}
+	return c[key]
 }
