@@ -54,7 +54,9 @@ func (m *Mesh) Accept(conn *rpc.Conn, r rpc.Request) *Guest {
 	l := m.links[from]
 	m.mu.Unlock()
 	if old != nil {
+		// What was asked of it fails before the new link announces who may be asked.
 		old.conn.Close(errReplaced)
+		old.conn.Wait()
 		old.Close()
 	}
 	if l != nil {
@@ -213,6 +215,9 @@ func (w *way) Go(m protocol.Message, timeout time.Duration, done func(protocol.M
 	g.conn.Ask(m, w.head, timeout, func(r rpc.Response, err error) {
 		if why, ok := r.Head[HeadUndelivered]; ok && err == nil {
 			err = errors.New(why)
+			if _, gone := r.Head[HeadGone]; gone {
+				err = fmt.Errorf("%w: %s", peers.ErrEnded, why)
+			}
 		}
 		if err != nil {
 			done(nil, fmt.Errorf("by way of node %s: %w", g.node, err))

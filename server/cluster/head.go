@@ -21,8 +21,10 @@ const (
 	HeadChannel = "qiao-channel"
 	// HeadAddress is ip:port of a client, as the node sees it that it is connected to.
 	HeadAddress = "qiao-address"
-	// HeadUndelivered says why an order has no answer.
+	// HeadUndelivered says why an order has no answer, and HeadGone that it was not
+	// given because the client is gone.
 	HeadUndelivered = "qiao-undelivered"
+	HeadGone        = "qiao-gone"
 	// HeadClient is the client id and HeadGroup the service group of the client that
 	// a forwarded request is from.
 	HeadClient = "qiao-client"

@@ -26,7 +26,8 @@ type Conn interface {
 type Carrier interface {
 	// Go sends a request. done is called once, from any goroutine, with the
 	// answer or with the error that there was none within timeout. Go does not
-	// block.
+	// block. An error that wraps ErrEnded says that the resource manager did not
+	// get the request and never will; it is then given to another.
 	Go(m protocol.Message, timeout time.Duration, done func(protocol.Message, error))
 }
 
