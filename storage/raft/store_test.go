@@ -87,25 +87,38 @@ func newMachine() *machine {
 }
 
 // encoded is an entry of these batches.
-func encoded(batches ...*storage.Batch) []byte {
+func encoded(batches ...*storage.Batch) []byte { return encodedFor(0, batches...) }
+
+// encodedFor is an entry of these batches for a term.
+func encodedFor(term uint64, batches ...*storage.Batch) []byte {
 	var requests []*request
 	for _, b := range batches {
 		requests = append(requests, &request{encoded: storage.AppendBatch(nil, b)})
 	}
-	return appendEntry(nil, requests)
+	return appendEntry(nil, term, requests)
 }
 
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(encoded(begin(1), register(1, 1, 2)))
+	f.Add(encodedFor(1<<40, begin(1)))
 	f.Add([]byte{entryVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		batches, err := decodeEntry(nil, data)
+		decode := func(data []byte) (uint64, []*storage.Batch, error) {
+			term, encoded, err := entryTerm(data)
+			if err != nil {
+				return 0, nil, err
+			}
+			batches, err := decodeBatches(nil, encoded)
+			return term, batches, err
+		}
+		term, batches, err := decode(data)
 		if err != nil {
 			require.ErrorIs(t, err, errBadEntry)
 			return
 		}
-		again, err := decodeEntry(nil, encoded(batches...))
+		termAgain, again, err := decode(encodedFor(term, batches...))
 		require.NoError(t, err)
+		require.Equal(t, term, termAgain)
 		require.Equal(t, batches, again)
 	})
 }
