@@ -21,8 +21,8 @@ type guard struct {
 	// promised its leader not to, a moment before it ended.
 	mute time.Time
 	// joined: the log has all that this node ever acknowledged. A new directory may
-	// stand in for one that was lost, so it is not until a leader has caught it up,
-	// or until the log begins.
+	// stand in for one that was lost, so it has not until a leader has caught it up,
+	// or until another node asks for a vote whose log is as new: then it begins.
 	joined  atomic.Bool
 	setDone func() error // makes joined durable
 	target  uint64       // the commit index at the first contact; of the goroutine below
@@ -62,6 +62,9 @@ func (g *guard) answers(request hraft.RPC) bool {
 	}
 	switch m := request.Command.(type) {
 	case *hraft.RequestVoteRequest:
+		if m.LastLogIndex <= beginning && raft.LastIndex() <= beginning {
+			g.join()
+		}
 		// A transfer of leadership comes from a leader that has stopped answering.
 		if g.withholds(m.LastLogIndex, m.LeadershipTransfer) {
 			request.Respond(&hraft.RequestVoteResponse{RPCHeader: g.header(), Term: raft.CurrentTerm()}, nil)

@@ -235,11 +235,11 @@ func (s *Store) watch(led <-chan bool, observed <-chan hraft.Observation) {
 // takeLead makes the leadership usable that was just won: all that was committed
 // before is applied.
 func (s *Store) takeLead() {
+	s.guard.join()
 	term := s.raft.CurrentTerm()
 	if err := s.raft.Barrier(0).Error(); err != nil || s.raft.CurrentTerm() != term {
 		return // it is lost already, of which word is on its way
 	}
-	s.guard.join()
 	s.logger.Info("this node leads the cluster", "node", s.cluster.Self, "term", term)
 	s.standing.set(func(now *standing) {
 		now.leads = &Leadership{store: s, term: term, ended: make(chan struct{})}

@@ -19,10 +19,11 @@ type machine struct {
 	state    *memory.Store
 	latch    *latch
 	underWay *underWay
-	// applied is the last entry with batches.
-	applied mark
-	damaged error
-	batches []*storage.Batch
+	// applied is the last entry with batches, and appliedIndex its index, for others.
+	applied      mark
+	appliedIndex atomic.Uint64
+	damaged      error
+	batches      []*storage.Batch
 
 	// grown counts the bytes of the log since the last snapshot; snapshotDue
 	// gets a token when they reach snapshotBytes.
@@ -57,6 +58,7 @@ func (m *machine) Apply(log *hraft.Log) any {
 	}
 	clear(m.batches)
 	m.applied = mark{index: log.Index, checksum: sealed.own}
+	m.appliedIndex.Store(log.Index)
 	if m.grown.Add(int64(len(log.Data)+entryOverhead)) >= m.snapshotBytes {
 		select {
 		case m.snapshotDue <- struct{}{}:
@@ -109,6 +111,7 @@ func (m *machine) Restore(content io.ReadCloser) error {
 		return m.latch.fail(fmt.Errorf("%w: restore a snapshot: %w", ErrDamaged, err))
 	}
 	m.applied, m.damaged = applied, nil
+	m.appliedIndex.Store(applied.index)
 	return nil
 }
 

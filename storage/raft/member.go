@@ -156,7 +156,8 @@ type Role struct {
 	Name, Leader string
 	// Term is Raft's.
 	Term uint64
-	// Last is the last entry of the log here, Applied the last that is applied.
+	// Last is the last entry of the log here, Applied the last with batches that is
+	// applied.
 	Last, Applied uint64
 	// Silent is how long a follower has not heard of its leader.
 	Silent time.Duration
@@ -170,7 +171,7 @@ func (s *Store) Role() (role Role, ok bool) {
 	leader, _ := s.Leader()
 	role = Role{
 		Name: s.cluster.Self, Leader: leader.Name, Term: s.raft.CurrentTerm(),
-		Last: s.raft.LastIndex(), Applied: s.raft.AppliedIndex(),
+		Last: s.raft.LastIndex(), Applied: s.machine.appliedIndex.Load(),
 	}
 	if leader.Name != role.Name {
 		if last := s.raft.LastContact(); !last.IsZero() {

@@ -32,6 +32,7 @@ type Store struct {
 	cluster   *Cluster // nil for a node alone
 	logger    *slog.Logger
 	state     *memory.Store
+	machine   *machine
 	latch     *latch
 	remover   *remover
 	log       *wal.WAL
@@ -121,6 +122,7 @@ func (s *Store) start(config Config) error {
 		state: s.state, latch: s.latch, underWay: &s.underWay,
 		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
 	}
+	s.machine = fsm
 	paced := &pacedSnapshots{SnapshotStore: snapshots, path: filepath.Join(s.dir.path, snapshotsDir), remover: s.remover, writeOut: writeOut}
 	logs, latched := hraft.LogStore(latchedLogs{sealed, s.latch}), latchedSnapshots{paced, s.latch}
 	if s.cluster == nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	hraft "github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -21,6 +22,9 @@ import (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(victimDir); dir != "" {
 		os.Exit(victim(dir))
+	}
+	if spec := os.Getenv(memberSpec); spec != "" {
+		os.Exit(member(spec))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -153,4 +157,11 @@ func TestRestartFromSnapshotAndLog(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, before+after, last)
 	require.NoError(t, s.Close())
+}
+
+// sealedEntry is an entry of the log as the log has it.
+func sealedEntry(index, term uint64, data []byte) *hraft.Log {
+	log := &hraft.Log{Index: index, Term: term, Data: data}
+	log.Extensions = sealOf(0, log).bytes()
+	return log
 }
