@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"sync/atomic"
 
 	hraft "github.com/hashicorp/raft"
 )
@@ -64,6 +65,9 @@ type sealedLogs struct {
 	hraft.LogStore
 	lastIndex uint64
 	last      uint32 // the checksum of entry lastIndex
+	// cut: entries were deleted, lastIndex perhaps among them. Snapshots cut the log
+	// while entries are appended.
+	cut atomic.Bool
 	// verify has the seal of each entry compared that is read: it may be for
 	// another node.
 	verify bool
@@ -77,9 +81,8 @@ func (s *sealedLogs) GetLog(index uint64, log *hraft.Log) error {
 	return err
 }
 
-// DeleteRange forgets the last entry too, as it may be among those that go.
 func (s *sealedLogs) DeleteRange(from, to uint64) error {
-	s.lastIndex = 0
+	s.cut.Store(true)
 	return s.LogStore.DeleteRange(from, to)
 }
 
@@ -114,6 +117,9 @@ func (s *sealedLogs) StoreLogs(logs []*hraft.Log) error {
 
 // before is the checksum of the entry before index: 0 when the log starts there.
 func (s *sealedLogs) before(index uint64) (uint32, error) {
+	if s.cut.Swap(false) {
+		s.lastIndex = 0
+	}
 	if s.lastIndex > 0 && index == s.lastIndex+1 {
 		return s.last, nil
 	}

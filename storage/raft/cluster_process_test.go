@@ -268,6 +268,17 @@ func (p *processes) answer(one *process) string {
 	}
 }
 
+// acknowledged is how many transactions the running nodes have acknowledged.
+func (p *processes) acknowledged() int {
+	n := 0
+	for _, one := range p.all {
+		one.mu.Lock()
+		n += len(one.ids)
+		one.mu.Unlock()
+	}
+	return n
+}
+
 // stop stops a process with SIGSTOP, and returns when all of its threads stand still.
 func (one *process) stop(t *testing.T) {
 	t.Helper()
@@ -304,12 +315,10 @@ func TestKilledLeaderLosesNothingAcknowledged(t *testing.T) {
 	}
 	except := ""
 	for range memberKills {
-		leader, wanted := p.lead(except), 20+random.IntN(400)
-		require.Eventually(t, func() bool {
-			leader.mu.Lock()
-			defer leader.mu.Unlock()
-			return len(leader.ids) > wanted
-		}, clusterPatience, time.Millisecond)
+		p.lead(except)
+		wanted := p.acknowledged() + 20 + random.IntN(400)
+		require.Eventually(t, func() bool { return p.acknowledged() > wanted }, clusterPatience, time.Millisecond)
+		leader := p.lead("")
 		take(p.kill(leader.name))
 		if except = leader.name; random.IntN(2) == 0 {
 			p.lead(except) // the next leader works alone with one other for a while
