@@ -13,11 +13,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/qiao-tx/qiao/server/cluster"
 	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/gateway"
 	"github.com/qiao-tx/qiao/server/peers"
 	"github.com/qiao-tx/qiao/server/txn"
+	"github.com/qiao-tx/qiao/storage"
 )
 
 // undoDeletionDelay is how long after the start clients are first told to
@@ -33,7 +35,9 @@ type coordinatorServer struct {
 	storePlace  string
 	peers       *peers.Registry
 	coordinator *coordinator.Coordinator
-	gateway     *gateway.Server
+	// mesh is nil where no other coordinator shares the store.
+	mesh    *cluster.Mesh
+	gateway *gateway.Server
 	// announcement is nil where no registry is configured.
 	announcement *announcement
 
@@ -137,8 +141,14 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	if shared, ok := store.(storage.Shared); ok {
+		s.mesh = cluster.New(cluster.Config{
+			Address: address, Nodes: shared.Nodes, Peers: s.peers, Requests: s.coordinator, Logger: logger,
+			AnswerTimeout: cfg.AnswerTimeout,
+		})
+	}
 	s.gateway = gateway.New(gateway.Config{
-		Coordinator: s.coordinator, Peers: s.peers, StoreStats: store.Stats, Health: store.Err,
+		Coordinator: s.coordinator, Peers: s.peers, Mesh: s.mesh, StoreStats: store.Stats, Health: store.Err,
 		Logger: logger, Version: buildVersion(),
 		MaxConnections: cfg.MaxConnections, MaxRequests: cfg.MaxRequests,
 		FirstBytesTimeout: cfg.FirstBytesTimeout, ReadIdleTimeout: cfg.ReadIdleTimeout,
@@ -147,6 +157,9 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	var background context.Context
 	background, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.work.Go(func() { s.served <- s.gateway.Serve(listener) })
+	if s.mesh != nil {
+		s.work.Go(func() { s.mesh.Run(background) })
+	}
 	s.work.Go(func() {
 		s.peers.DeleteUndoLogsEvery(background, undoDeletionDelay, cfg.UndoDeletePeriod, int16(cfg.UndoSaveDays))
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 	"github.com/qiao-tx/qiao/protocol/rpc/grpc"
+	"github.com/qiao-tx/qiao/server/cluster"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
 	"github.com/qiao-tx/qiao/storage"
@@ -32,6 +33,8 @@ type Coordinator interface {
 type Config struct {
 	Coordinator Coordinator
 	Peers       *peers.Registry
+	// Mesh takes the connections of other nodes; nil where there are none.
+	Mesh *cluster.Mesh
 	// StoreStats and Health are asked when somebody reads the metrics or the
 	// health. Health answers why the server cannot work, or nil.
 	StoreStats func() storage.Stats
@@ -95,6 +98,9 @@ var (
 	errTooMany      = fmt.Errorf("%w: too many connections", grpc.ErrUnavailable)
 	errUnregistered = errors.New("a request came before any registration")
 	errNoRequest    = errors.New("the message is no request to a coordinator")
+
+	errAlone             = errors.New("this coordinator shares its store with no other one")
+	errBothClientAndNode = errors.New("a client's connection cannot become another node's")
 )
 
 // Serve accepts connections of l, which it closes, until Stop. It may be called
@@ -211,6 +217,9 @@ func (s *Server) serveSeata(nc net.Conn, transport string) {
 	<-ses.conn.Done()
 	ses.channel.Close()
 	ses.conn.Wait()
+	if ses.guest != nil {
+		ses.guest.Close()
+	}
 	s.mu.Lock()
 	delete(s.sessions, ses)
 	s.mu.Unlock()

@@ -19,7 +19,8 @@ var ErrNoChannel = errors.New("no connected client serves the resource")
 //
 // The channel is the one of clientID, which registered the branch, or else one
 // of the same application on the same address, of the same application, and,
-// with anyApplication or without a clientID, of another one.
+// with anyApplication or without a clientID, of another one. Of equals, one of a
+// client that is connected here comes before one at another node.
 func (r *Registry) Send(resourceID, clientID string, anyApplication bool, order protocol.Message,
 	timeout time.Duration, done func(protocol.Message, error),
 ) {
@@ -28,7 +29,7 @@ func (r *Registry) Send(resourceID, clientID string, anyApplication bool, order 
 		done(nil, fmt.Errorf("%w %s, for a branch of %s", ErrNoChannel, resourceID, clientID))
 		return
 	}
-	c.conn.Go(order, timeout, func(answer protocol.Message, err error) {
+	c.carrier.Go(order, timeout, func(answer protocol.Message, err error) {
 		if err == nil {
 			if err = checkAnswer(order, answer); err != nil {
 				r.logger.Warn("a resource manager answered nonsense", "client", c.Identity().ClientID,
@@ -48,8 +49,10 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	// A new process may have the port of one that is gone.
-	if c := r.clients[clientID]; c != nil && c.serves(resourceID) {
-		return c
+	for _, c := range r.clients[clientID] {
+		if c.serves(resourceID) {
+			return c
+		}
 	}
 	hosts := r.resources[resourceID]
 	application, address := splitClientID(clientID)
@@ -62,7 +65,7 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 			continue
 		}
 		for _, c := range h.channels {
-			if rank := rankOf(key, wanted, c.serves(resourceID)); rank < bestRank {
+			if rank := c.rankOf(key, wanted, c.serves(resourceID)); rank < bestRank {
 				best, bestRank = c, rank
 			}
 		}
@@ -73,16 +76,19 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 // Ranks of a channel for an order, best first. Those that registered the
 // resource themselves come before those that only stand in for another channel
 // of their host: Java does not tell the two apart, and so may ask a process that
-// has never heard of the resource while another one that has is connected.
+// has never heard of the resource while another one that has is connected. Within
+// each rank the clients of this node come first: half a rank is lost on the way
+// through another.
 const (
-	rankSameHost = iota
+	rankSameHost = 2 * iota
 	rankSameApplication
 	rankOtherApplication
 	rankStandIn
-	rankNone = 2 * rankStandIn
+	rankNone      = 2 * rankStandIn
+	rankElsewhere = 1
 )
 
-func rankOf(have, want hostKey, registered bool) int {
+func (c *Channel) rankOf(have, want hostKey, registered bool) int {
 	rank := rankOtherApplication
 	switch {
 	case have == want:
@@ -92,6 +98,9 @@ func rankOf(have, want hostKey, registered bool) int {
 	}
 	if !registered {
 		rank += rankStandIn
+	}
+	if c.node != "" {
+		rank += rankElsewhere
 	}
 	return rank
 }
@@ -144,7 +153,7 @@ func checkAnswer(order, answer protocol.Message) error {
 }
 
 // DeleteUndoLogs tells one channel of each resource to delete undo logs that
-// are older than days. It has no answer; a channel that cannot be told is told
+// are older than days; other nodes tell those of their own clients. It has no answer; a channel that cannot be told is told
 // the next time. A client before Seata 0.8 does not know the message, and gets
 // none.
 func (r *Registry) DeleteUndoLogs(days int16) {
@@ -172,7 +181,7 @@ func (r *Registry) DeleteUndoLogs(days int16) {
 func anyServing(hosts map[hostKey]*host, resource string) *Channel {
 	for _, h := range hosts {
 		for _, c := range h.channels {
-			if c.serves(resource) && c.knowsUndoLogDelete() {
+			if c.conn != nil && c.serves(resource) && c.knowsUndoLogDelete() {
 				return c
 			}
 		}
