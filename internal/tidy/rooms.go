@@ -38,7 +38,7 @@ func Rooms() []Room {
 
 		{"storage", pure, "what a coordinator remembers, Batch, State.Apply, the Store interface", []string{"protocol"}},
 		{"storage/memory", false, "the reference store, and the Raft state machine", []string{"storage"}},
-		{"storage/raft", false, "the default store: a durable log of Batches over memory", []string{"storage/memory"}},
+		{"storage/raft", false, "the default store: a durable log of Batches over memory, of one node or several", []string{"storage/memory"}},
 		{"storage/sqldb", false, "a store on Seata's tables in MySQL, MariaDB or PostgreSQL, for several nodes",
 			[]string{"storage", "script/server/db"}},
 		{"script/server/db", false, "the tables of the store in a database", nil},
@@ -49,6 +49,7 @@ func Rooms() []Room {
 		{"server/peers", false, "who is connected; resource to channel in Seata's order of fallback", []string{"protocol/rpc"}},
 		{"server/cluster", false, "links to the other nodes: orders to their clients, requests forwarded",
 			[]string{"server/coordinator", "server/peers"}},
+		{"server/lead", false, "the leader of a cluster decides, whichever node a client asks", []string{"server/coordinator"}},
 		{"server/gateway", false, "accepts on one port, tells protocols apart by first bytes, message to coordinator call",
 			[]string{"server/cluster", "protocol/rpc/grpc"}},
 		{"server/sim", false, "a seeded world around the production coordinator; the invariant checker",

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"time"
@@ -148,6 +149,25 @@ func (s *Store) endLeadership() {
 			now.leads = nil
 		}
 	})
+}
+
+// Resign ends this node's leadership, if it leads, and has another node lead, at once
+// where that is possible. It is for a store that is going to be closed: this one does
+// not lead again in the same term.
+func (s *Store) Resign(ctx context.Context) error {
+	if s.cluster == nil || s.raft.State() != hraft.Leader {
+		return nil
+	}
+	// Only then may the others vote: they ask nobody whether a lease still holds.
+	s.endLeadership()
+	done := make(chan error, 1)
+	s.watching.Go(func() { done <- s.raft.LeadershipTransfer().Error() }) // ends within an election time-out
+	select {
+	case err := <-done:
+		return wrap("pass the lead on", err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Role tells how a node of a cluster stands.

@@ -31,16 +31,16 @@ type streams struct {
 	cluster  *Cluster
 	timeout  time.Duration // for the opening
 	accepted chan net.Conn
-	context  context.Context // of dialing; the StreamLayer's Dial takes none
-	cancel   context.CancelFunc
+	ended    chan struct{} // closed by Close
+	end      func()
 
 	mu   sync.Mutex
 	open map[net.Conn]struct{} // nil when closed
 }
 
 func newStreams(c *Cluster, timeout time.Duration) *streams {
-	s := &streams{cluster: c, timeout: timeout, accepted: make(chan net.Conn), open: make(map[net.Conn]struct{})}
-	s.context, s.cancel = context.WithCancel(context.Background())
+	s := &streams{cluster: c, timeout: timeout, accepted: make(chan net.Conn), open: make(map[net.Conn]struct{}), ended: make(chan struct{})}
+	s.end = sync.OnceFunc(func() { close(s.ended) })
 	return s
 }
 
@@ -48,8 +48,16 @@ var errStreamsClosed = errors.New("the store is closing")
 
 // Dial implements hraft.StreamLayer.
 func (s *streams) Dial(address hraft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: min(timeout, s.timeout)}
-	nc, err := dialer.DialContext(s.context, "tcp", string(address))
+	ctx, cancel := context.WithTimeout(context.Background(), min(timeout, s.timeout))
+	defer cancel()
+	go func() { // until Dial returns
+		select {
+		case <-s.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	nc, err := new(net.Dialer).DialContext(ctx, "tcp", string(address))
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +122,7 @@ func (s *streams) receive(nc net.Conn) error {
 	select {
 	case s.accepted <- nc:
 		return nil
-	case <-s.context.Done():
+	case <-s.ended:
 		return errors.Join(errStreamsClosed, nc.Close())
 	}
 }
@@ -186,14 +194,14 @@ func (s *streams) Accept() (net.Conn, error) {
 	select {
 	case nc := <-s.accepted:
 		return nc, nil
-	case <-s.context.Done():
+	case <-s.ended:
 		return nil, net.ErrClosed
 	}
 }
 
 // Close implements net.Listener: it closes every connection too.
 func (s *streams) Close() error {
-	s.cancel()
+	s.end()
 	s.mu.Lock()
 	open := s.open
 	s.open = nil
