@@ -126,6 +126,8 @@ func Rooms() []Room {
 		{"internal/javatc", false, "the SDK from end to end on an unmodified Java coordinator and on ours, for tests", nil},
 		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},
 		{"internal/starter", false, "writes the beginning of a service, for qiao new", nil},
+		{"internal/failover", false, "kills the leader of a cluster under load; how long nobody could begin",
+			[]string{"client", "internal/child", "internal/promtext"}},
 		{"internal/tidy", false, "the tree's own test", nil},
 		{"internal/child", false, "a program as a process: start, await, kill, end", nil},
 		{"internal/demo", false, "the demo: databases, processes, orders, kills, the final account",

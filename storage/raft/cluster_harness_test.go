@@ -59,7 +59,8 @@ func newTestCluster(t *testing.T, change func(*Config)) *testCluster {
 		if change != nil {
 			change(&n.config)
 		}
-		c.work.Go(n.accept)
+		l := n.listener
+		c.work.Go(func() { n.accept(l) })
 	}
 	t.Cleanup(func() {
 		c.close()
@@ -83,9 +84,9 @@ func memberConfig(dir, self string, members []Member) Config {
 }
 
 // accept is the proxy: it reads who calls whom and passes on what is not cut.
-func (n *testNode) accept() {
+func (n *testNode) accept(l net.Listener) {
 	for {
-		nc, err := n.listener.Accept()
+		nc, err := l.Accept()
 		if err != nil {
 			return
 		}

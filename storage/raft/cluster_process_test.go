@@ -297,8 +297,9 @@ func (one *process) stop(t *testing.T) {
 	}, clusterPatience, time.Millisecond)
 }
 
-// memberKills is how often TestKilledLeaderLosesNothingAcknowledged kills.
-const memberKills = 6
+// killsPerLeader is how many kills of a node alone go with one of a leader, which
+// takes an election.
+const killsPerLeader = 33
 
 // Whatever a leader acknowledged before kill -9 is there under the next one, whole,
 // on every node in the end.
@@ -314,7 +315,7 @@ func TestKilledLeaderLosesNothingAcknowledged(t *testing.T) {
 		}
 	}
 	except := ""
-	for range memberKills {
+	for range *kills / killsPerLeader {
 		p.lead(except)
 		wanted := p.acknowledged() + 20 + random.IntN(400)
 		require.Eventually(t, func() bool { return p.acknowledged() > wanted }, clusterPatience, time.Millisecond)
@@ -340,11 +341,11 @@ func TestKilledLeaderLosesNothingAcknowledged(t *testing.T) {
 			name, address, _ := strings.Cut(m, "=")
 			n.config.Cluster.Members = append(n.config.Cluster.Members, Member{name, address})
 		}
-		var err error
 		_, address, _ := strings.Cut(members[i], "=")
-		n.listener, err = net.Listen("tcp", address)
+		l, err := net.Listen("tcp", address)
 		require.NoError(t, err)
-		c.work.Go(n.accept)
+		n.listener = l
+		c.work.Go(func() { n.accept(l) })
 	}
 	c.open()
 	c.agree()
