@@ -138,9 +138,7 @@ func (r *Router) answered(q *request, m protocol.Message, head map[string]string
 			return
 		}
 	}
-	if _, told := head[coordinator.HeadAgain]; told {
-		delete(head, coordinator.HeadAgain)
-	}
+	delete(head, coordinator.HeadAgain)
 	if len(head) == 0 {
 		head = nil
 	}
