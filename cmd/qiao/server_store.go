@@ -27,6 +27,8 @@ type openedStore struct {
 	workerID int
 	// sole: no other coordinator uses it.
 	sole bool
+	// node is the store of a node of a cluster, or nil.
+	node *raft.Store
 	// place names it for people.
 	place string
 }
@@ -47,11 +49,19 @@ func openEmbeddedStore(cfg *config.Config, logger *slog.Logger) (openedStore, er
 	if reserve == 0 {
 		reserve = -1 // none, for package raft
 	}
-	store, err := raft.Open(raft.Config{Dir: cfg.Data, Logger: logger, ReserveBytes: reserve})
+	of, err := clusterOf(cfg)
 	if err != nil {
 		return openedStore{}, err
 	}
-	return openedStore{store, store.Identity().WorkerID, true, cfg.Data}, nil
+	store, err := raft.Open(raft.Config{Dir: cfg.Data, Logger: logger, ReserveBytes: reserve, Cluster: of})
+	if err != nil {
+		return openedStore{}, err
+	}
+	opened := openedStore{store: store, workerID: store.Identity().WorkerID, sole: of == nil, place: cfg.Data}
+	if of != nil {
+		opened.node = store
+	}
+	return opened, nil
 }
 
 func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
@@ -75,5 +85,5 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 		return openedStore{}, fmt.Errorf("open the store in %s: %w", db.URL, err)
 	}
 	logger.Info("the store is open", "url", db.URL, "worker", store.WorkerID(), "transactions", store.Stats().Globals)
-	return openedStore{store, store.WorkerID(), false, db.URL}, nil
+	return openedStore{store: store, workerID: store.WorkerID(), place: db.URL}, nil
 }

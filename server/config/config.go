@@ -36,6 +36,8 @@ type Config struct {
 	StoreMode string
 	// DB says which database, for StoreMode "db".
 	DB DB
+	// Cluster says which servers keep the log together, for StoreMode "raft".
+	Cluster Cluster
 
 	// LogFormat is "text" or "json", LogLevel "debug", "info", "warn" or "error".
 	LogFormat, LogLevel string
@@ -130,6 +132,7 @@ func Default() Config {
 		DiskReserveMiB:    256,
 		StoreMode:         "raft",
 		DB:                DB{Type: "mysql", Connections: 8, CreateTables: true, NodeLease: 6 * time.Second},
+		Cluster:           Cluster{Name: "qiao", ElectionTimeout: time.Second},
 		LogFormat:         "text",
 		LogLevel:          "info",
 		MaxConnections:    10_000,
@@ -161,7 +164,7 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.validateListen())
 	bad(c.Data == "", "data: the directory of the store must be named")
 	bad(c.DiskReserveMiB < 0 || c.DiskReserveMiB > 1<<30, "disk-reserve-mib %d: want 0 to 2^30", c.DiskReserveMiB)
-	errs = append(errs, c.validateStore())
+	errs = append(errs, c.validateStore(), c.validateCluster())
 	bad(!oneOf(c.LogFormat, "text", "json"), "log.format %q: want text or json", c.LogFormat)
 	bad(!oneOf(c.LogLevel, "debug", "info", "warn", "error"), "log.level %q: want debug, info, warn or error", c.LogLevel)
 	bad(c.MaxConnections < 1, "max-connections %d: want at least 1", c.MaxConnections)

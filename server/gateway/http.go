@@ -15,6 +15,9 @@ func (s *Server) newHTTPServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /version", s.version)
+	if standing := s.cfg.Standing; standing != nil {
+		mux.HandleFunc("GET /cluster", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, standing()) })
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.newMetrics(), promhttp.HandlerOpts{}))
 	return &http.Server{
 		Handler:           mux,
