@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 )
 
@@ -67,4 +68,10 @@ const unknownPlace = "0.0.0.0:0"
 // Whole is the Batch that puts the finished transaction into another store.
 func (g Grave) Whole() *Batch {
 	return &Batch{XID: xid.New(unknownPlace, g.ID), Global: &Global{ID: g.ID}, Finish: &g.Tombstone}
+}
+
+// Used is the Batch that tells a store that an id was used, for something that is
+// gone: it ends a transaction with that id, whose outcome has long expired.
+func Used(id int64) *Batch {
+	return Grave{ID: id, Tombstone: Tombstone{Outcome: protocol.StatusFinished, ExpiresAt: 1}}.Whole()
 }

@@ -25,12 +25,13 @@ func newStoreCommand() *cobra.Command {
 		Long: `store works with the stores of coordinators that do not run. See "Moving what is
 live" in docs/stores.md.`,
 		Example: `  qiao store copy --from old.yaml --to new.yaml
-  qiao store copy --from dir:/var/lib/qiao --to jdbc:mysql://db:3306/seata --to-user seata --to-password-file /etc/qiao/db`,
+  qiao store copy --from dir:/var/lib/qiao --to jdbc:mysql://db:3306/seata --to-user seata --to-password-file /etc/qiao/db
+  qiao store import --from-java-file sessionStore/ --to dir:/var/lib/qiao`,
 		SuggestionsMinimumDistance: 2,
 		Args:                       knownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newStoreCopyCommand())
+	cmd.AddCommand(newStoreCopyCommand(), newStoreImportCommand())
 	return cmd
 }
 

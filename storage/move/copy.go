@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/storage"
 )
 
@@ -232,8 +231,7 @@ func (c *copying) groups(ctx context.Context) error {
 }
 
 // lastID keeps the destination from using an id again that the source has used for
-// something that is gone. A finished transaction with that id, whose outcome has
-// expired, is what says so in every store.
+// something that is gone.
 func (c *copying) lastID(ctx context.Context) error {
 	last, err := c.from.LastID(ctx)
 	if err != nil || last == 0 {
@@ -243,6 +241,5 @@ func (c *copying) lastID(ctx context.Context) error {
 	if err != nil || storage.LaterID(there, last) == there {
 		return err
 	}
-	g := storage.Grave{ID: last, Tombstone: storage.Tombstone{Outcome: protocol.StatusFinished, ExpiresAt: 1}}
-	return c.to.Apply(ctx, g.Whole())
+	return c.to.Apply(ctx, storage.Used(last))
 }
