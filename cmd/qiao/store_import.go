@@ -16,7 +16,8 @@ import (
 func newStoreImportCommand() *cobra.Command {
 	var dir string
 	var to storePlace
-	var dryRun, asJSON, skipDamaged bool
+	var dryRun, asJSON bool
+	var o javafile.Options
 	cmd := &cobra.Command{
 		Use:   "import",
 		Short: "Take over the live transactions of a Java coordinator's file store",
@@ -32,7 +33,12 @@ only read.
 
 An end of a file that is no whole record is what a killed coordinator leaves; it is
 told with its offset, and left out. A damaged record elsewhere is refused; with
---skip-damaged it is left out too, if its end can be told.`,
+--skip-damaged it is left out too, if its end can be told.
+
+Before 2.0, Java does not write down that a transaction of AT was committed until its
+branches are done, and would itself roll such a one back after a restart. Let an old
+coordinator rest for some seconds before you stop it: then what is open is open. If it
+was killed, --park-doubtful leaves open transactions of AT to you.`,
 		Example: `  # what is live
   qiao store import --from-java-file sessionStore/ --dry-run
 
@@ -55,20 +61,22 @@ told with its offset, and left out. A damaged record elsewhere is refused; with
 				return err
 			}
 			m := moving{source: "java:" + path, to: &to, dryRun: dryRun, asJSON: asJSON, log: cmd.ErrOrStderr(), out: cmd.OutOrStdout()}
-			return m.importFrom(cmd.Context(), dir, skipDamaged)
+			return m.importFrom(cmd.Context(), dir, o)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "from-java-file", "", "directory of the Java coordinator's file store")
 	to.flags(cmd.Flags(), "to", "the store to fill")
-	cmd.Flags().BoolVar(&skipDamaged, "skip-damaged", false, "leave damaged records out, and tell each")
+	cmd.Flags().BoolVar(&o.ParkDoubtful, "park-doubtful", false, "leave to an operator what is open and might be committed, in a store of Seata before 2.0")
+	cmd.Flags().BoolVar(&o.SkipDamaged, "skip-damaged", false, "leave damaged records out, and tell each")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only tell what would be imported; the destination is not opened")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd
 }
 
 // importFrom reads the file store and moves what is live in it.
-func (m *moving) importFrom(ctx context.Context, dir string, skipDamaged bool) (err error) {
-	store, report, err := javafile.Read(ctx, dir, javafile.Options{Now: time.Now().UnixMilli(), SkipDamaged: skipDamaged})
+func (m *moving) importFrom(ctx context.Context, dir string, o javafile.Options) (err error) {
+	o.Now = time.Now().UnixMilli()
+	store, report, err := javafile.Read(ctx, dir, o)
 	if err != nil {
 		return fmt.Errorf("--from-java-file: %w", err)
 	}
@@ -89,8 +97,19 @@ func tellImport(log io.Writer, r *javafile.Report) {
 			fmt.Fprintf(log, "left out: %s\n", d)
 		}
 	}
-	if r.PassedLocks > 0 {
-		fmt.Fprintf(log, "%d branches had let go of rows that others were given; Java had not written that down yet\n", r.PassedLocks)
+	for _, n := range []struct {
+		count int64
+		text  string
+	}{
+		{r.PassedLocks, "branches had let go of rows that others were given, which Java had not written down"},
+		{r.InferredCommits, "transactions without a record of it were committed, as others show: they are taken for that"},
+		{r.Parked, "transactions were decided, and the store does not say how: they are parked for you, as RollbackFailed, with the reason"},
+		{r.Doubtful, "open transactions of AT might be committed: Seata before 2.0 writes that down only when it is done. " +
+			"Had the coordinator rested for some seconds before it was stopped, they are open; if not, see --park-doubtful"},
+	} {
+		if n.count > 0 {
+			fmt.Fprintf(log, "%d %s\n", n.count, n.text)
+		}
 	}
 	if r.Growing {
 		fmt.Fprintln(log, "warning: the files changed while they were read: the Java coordinator runs; "+

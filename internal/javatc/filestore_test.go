@@ -113,19 +113,22 @@ func TestJavaFileStoreHasAllStates(t *testing.T) {
 	}
 	s := buildOurs(t)
 	java.Kill()
-	out, err := exec.Command(s.program, "store", "import", "--from-java-file", java.StoreDir(), "--dry-run").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	for _, want := range []string{"transactions  11", "locked rows   4010", "CommitRetrying         1", "TimeoutRollbacking     1", "Begin                  5"} {
-		require.Contains(t, string(out), want)
-	}
 	if *rewriteStore {
 		copyStore(t, java.StoreDir(), filepath.Join("..", "..", "storage", "javafile", "testdata", testenv.JavaTCVersion))
+	}
+	out, err := exec.Command(s.program, "store", "import", "--from-java-file", java.StoreDir(), "--dry-run").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, want := range []string{
+		"transactions  11", "locked rows   4010", "Begin                  7", "Committing             1", "CommitFailed           1",
+		"Rollbacking            1", "RollbackFailed         1", "5 open transactions of AT might be committed",
+	} {
+		require.Contains(t, string(out), want)
 	}
 }
 
 func copyStore(t *testing.T, from, to string) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(from, "*", "root.data*"))
+	files, err := filepath.Glob(filepath.Join(from, "root.data*"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	require.NoError(t, os.MkdirAll(to, 0o755))

@@ -93,7 +93,7 @@ func (c *JavaCoordinator) host() string {
 	return JavaTCHost
 }
 
-// StoreDir is the directory of its file store, which has a folder for its port.
+// StoreDir is the directory of its file store.
 func (c *JavaCoordinator) StoreDir() string { return filepath.Join(c.dir, "store") }
 
 // Kill ends the coordinator with kill -9. It must not be called together with Restart.

@@ -30,7 +30,10 @@ func (p *replay) lock() (passed int64, err error) {
 		for _, row := range rows {
 			h := holders[row]
 			if h.xid != l.xid {
-				passed += h.letGo()
+				if n := h.letGo(); n > 0 {
+					p.live[h.xid].decided = true
+					passed += n
+				}
 				h = holder{xid: l.xid}
 			}
 			h.branches = append(h.branches, b)

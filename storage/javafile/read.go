@@ -28,6 +28,9 @@ type Options struct {
 	// SkipDamaged goes on after a damaged record whose end is known. What it said is
 	// lost.
 	SkipDamaged bool
+	// ParkDoubtful parks the transactions that Report.Doubtful counts, with their row
+	// locks, for an operator. Otherwise they are open.
+	ParkDoubtful bool
 }
 
 // Report says what was found besides what is live.
@@ -39,6 +42,15 @@ type Report struct {
 	Ignored int64 `json:"ignored"`
 	// PassedLocks counts branches whose rows another transaction had been given.
 	PassedLocks int64 `json:"passedLocks"`
+	// InferredCommits counts transactions whose commit was decided, as other records
+	// show, without a record of that; Parked those of which the records show that they
+	// were decided, and not how: they wait for an operator.
+	InferredCommits int64 `json:"inferredCommits"`
+	Parked          int64 `json:"parked"`
+	// Doubtful counts open transactions with AT branches in a store of Seata before
+	// 2.0, or of one that cannot be told from that: that an AT transaction was committed
+	// stands there only when it is done.
+	Doubtful int64 `json:"doubtful"`
 	// Growing: the files changed while they were read, or a moment before.
 	Growing bool `json:"growing"`
 }
@@ -74,6 +86,8 @@ func Read(ctx context.Context, dir string, o Options) (*memory.Store, Report, er
 	if report.PassedLocks, err = p.lock(); err != nil {
 		return nil, report, err
 	}
+	lastWrite := before[len(before)-1].modified
+	p.settle(lastWrite.UnixMilli(), o.ParkDoubtful, &report)
 	report.Ended, report.Ignored = int64(len(p.ended)), p.ignored
 	after, err := stamps(dir)
 	if err != nil {

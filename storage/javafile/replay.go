@@ -17,6 +17,9 @@ type replay struct {
 	// order.
 	early  map[string][]*record
 	lastID int64
+	// tellsAll: a record has a status of which only versions from 2.0 on write down
+	// that it was reached.
+	tellsAll bool
 	// ignored counts records of transactions and branches that nobody knows.
 	ignored int64
 	// locking are the branches that may hold row locks, in the order of their
@@ -31,6 +34,10 @@ type session struct {
 	global   globalRecord
 	branches []storage.Branch
 	records  uint64
+	// decided: a decision was carried out of which there is no record (doubt.go).
+	decided bool
+	// evidence says why the transaction is parked, if its status does not.
+	evidence string
 }
 
 type lockingBranch struct {
@@ -80,6 +87,7 @@ func over(s protocol.GlobalStatus) bool {
 }
 
 func (p *replay) begin(s *session, r *record) {
+	p.tellsAll = p.tellsAll || onlyFromTwo(r.global.status)
 	switch {
 	case over(r.global.status):
 		p.end(r.xid)
@@ -108,6 +116,9 @@ func (p *replay) putBranch(s *session, r *record) {
 		}
 	}
 	b := r.branch
+	if b.status == protocol.BranchUnknown {
+		b.status = protocol.BranchRegistered // which it becomes after the record is written
+	}
 	s.branches = append(s.branches, storage.Branch{
 		ID: b.id, Type: b.kind, Status: b.status, ResourceID: b.resource, ClientID: b.client, LockKey: b.lockKey,
 		ApplicationData: b.application, RegisteredAt: s.global.beganAt,
@@ -120,6 +131,7 @@ func (p *replay) dropBranch(s *session, r *record) {
 		for i := range s.branches {
 			if s.branches[i].ID == r.branch.id {
 				s.branches = append(s.branches[:i], s.branches[i+1:]...)
+				s.decided = s.decided || s.global.status == protocol.StatusBegin
 				return
 			}
 		}
@@ -165,6 +177,9 @@ func (s *session) state(now int64) (*storage.State, error) {
 		state.Global.Evidence = gaveUp(g.status)
 	default:
 		state.Global.Evidence = gaveUp(g.status)
+	}
+	if s.evidence != "" {
+		state.Global.Evidence = s.evidence
 	}
 	return state, nil
 }
