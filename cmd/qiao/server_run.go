@@ -137,7 +137,9 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	groups, _ := store.(gateway.GroupStore) // nil when the store keeps none
 	s.gateway = gateway.New(gateway.Config{
+		Groups:      gateway.Groups{Store: groups, Namespace: cfg.Namespace, Cluster: cfg.Cluster},
 		Coordinator: s.coordinator, Peers: s.peers, StoreStats: store.Stats, Health: store.Err,
 		Logger: logger, Version: buildVersion(),
 		MaxConnections: cfg.MaxConnections, MaxRequests: cfg.MaxRequests,
