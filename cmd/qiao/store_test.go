@@ -3,23 +3,28 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
 	"github.com/qiao-tx/qiao/internal/testenv"
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
+	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/storage"
 	"github.com/qiao-tx/qiao/storage/move"
 	"github.com/qiao-tx/qiao/storage/raft"
@@ -219,4 +224,58 @@ func TestProgressLine(t *testing.T) {
 	require.Equal(t, "compare", progressLine(move.Step{Stage: "compare"}, time.Second))
 	require.Equal(t, "copy: 500 of 2000, 250/s, about 6s left", progressLine(move.Step{Stage: "copy", Done: 500, Total: 2000}, 2*time.Second))
 	require.Equal(t, "copy: 0 of 2000, 0/s", progressLine(move.Step{Stage: "copy", Total: 2000}, 2*time.Second))
+}
+
+// A copy that is killed leaves what no server takes for whole; the same command makes
+// it whole.
+func TestStoreCopyIsKilled(t *testing.T) {
+	const n = 4000
+	data, flags := t.TempDir(), onDatabase(t)
+	from := filepath.Join(data, "from")
+	fillRaft(t, from, n)
+	file := filepath.Join(data, "new.yaml")
+	var text strings.Builder
+	for i := 0; i < len(flags); i += 2 {
+		fmt.Fprintf(&text, "%s: %q\n", settingOf(flags[i]), flags[i+1])
+	}
+	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o600))
+	dsn, err := mysql.ParseDSN(testenv.MariaDB(t)) // another database of the same server
+	require.NoError(t, err)
+	_, dsn.DBName, _ = strings.Cut(strings.TrimPrefix(flags[5], "jdbc:mariadb://"), "/")
+	db, err := sql.Open("mysql", dsn.FormatDSN())
+	require.NoError(t, err)
+	defer db.Close()
+	count := func(table string) (n int) {
+		_ = db.QueryRow("SELECT COUNT(*) FROM " + table).Scan(&n) // there is no table yet
+		return n
+	}
+
+	cmd := exec.Command(os.Args[0], "store", "copy", "--from", "dir:"+from, "--to", file)
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { return count("global_table") > 0 }, serverPatience, time.Millisecond)
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	require.Less(t, count("global_table"), n, "it was killed too late")
+	out, err := exec.Command(os.Args[0], append([]string{"server", "--listen", "127.0.0.1:0"}, flags...)...).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "unfinished copy of dir:"+from)
+
+	require.Eventually(t, func() bool {
+		_, err = storeCommand(t, "copy", "--from", "dir:"+from, "--to", file)
+		return !errors.Is(err, move.ErrInUse) // until the lease of the killed one ends
+	}, serverPatience, 100*time.Millisecond)
+	require.NoError(t, err)
+	require.Equal(t, n, count("global_table"))
+	startServerProcess(t, t.TempDir(), flags...)
+}
+
+// settingOf is the key of a flag.
+func settingOf(flag string) string {
+	var cfg config.Config
+	for _, s := range config.Settings(&cfg) {
+		if "--"+s.Flag() == flag {
+			return s.Key
+		}
+	}
+	return flag
 }
