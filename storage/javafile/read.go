@@ -51,7 +51,7 @@ type Report struct {
 	// 2.0, or of one that cannot be told from that: that an AT transaction was committed
 	// stands there only when it is done.
 	Doubtful int64 `json:"doubtful"`
-	// Growing: the files changed while they were read, or a moment before.
+	// Growing: the files changed while they were read.
 	Growing bool `json:"growing"`
 }
 

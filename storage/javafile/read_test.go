@@ -2,6 +2,7 @@ package javafile
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -251,6 +252,21 @@ func TestDamage(t *testing.T) {
 	other := bytes.Replace(good, []byte(x(1)), []byte(x(7)), 1)
 	_, _, err = read(t, nil, framed(other), Options{})
 	require.ErrorIs(t, err, ErrDamaged, "an XID of another transaction")
+}
+
+// A few kilobytes must not become all the memory there is.
+func TestLockKeyIsCapped(t *testing.T) {
+	var zip bytes.Buffer
+	w := gzip.NewWriter(&zip)
+	rows := bytes.Repeat([]byte("t:1;"), 1<<18)
+	for range maxLockKey/len(rows) + 1 {
+		_, err := w.Write(rows)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	_, err := decode(branch(addBranch, 2, 1, zip.String(), protocol.BranchRegistered))
+	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorContains(t, err, "more than 67108864 bytes")
 }
 
 func TestWhereThereIsNoStore(t *testing.T) {

@@ -168,8 +168,8 @@ func (d *decoder) branch(r *record) {
 	}
 }
 
-// maxLockKey caps a lock key that was compressed: some tens of millions of rows.
-const maxLockKey = 256 << 20
+// maxLockKey caps a lock key that was compressed: some millions of rows.
+const maxLockKey = 64 << 20
 
 // lockKey reads a lock key, which Java compresses when the record gets too long.
 func (d *decoder) lockKey() string {

@@ -153,6 +153,11 @@ func TestCopyRefuses(t *testing.T) {
 		require.ErrorIs(t, err, ErrNotEmpty)
 		require.NoError(t, Unfinished(t.Context(), to), "it is what it was")
 	})
+	t.Run("a destination with locks of nobody", func(t *testing.T) {
+		_, err := Copy(t.Context(), filled(t), orphaned{memory.New()}, options())
+		require.ErrorIs(t, err, ErrNotEmpty)
+		require.ErrorContains(t, err, "row locks")
+	})
 	t.Run("stores in use", func(t *testing.T) {
 		used := &frail{Store: filled(t), others: []storage.Node{{Worker: 1, Address: "tc1:8091"}}}
 		for _, pair := range [][2]storage.Movable{{used, memory.New()}, {filled(t), used}} {
@@ -244,6 +249,14 @@ func TestCopyIsCompared(t *testing.T) {
 		require.ErrorContains(t, err, "25 rows are locked at the source, 0 at the destination")
 		require.ErrorContains(t, err, "is locked by global transaction")
 	})
+}
+
+// orphaned lists a lock of no transaction.
+type orphaned struct{ *memory.Store }
+
+func (orphaned) ScanLocks(_ context.Context, f func(storage.RowKey, storage.Lock) bool) error {
+	f(storage.NewRowKey("db", "t", "1"), storage.Lock{XID: "a:1:1"})
+	return nil
 }
 
 // lockless lists no locks and checks none.
