@@ -258,15 +258,21 @@ func TestDamage(t *testing.T) {
 func TestLockKeyIsCapped(t *testing.T) {
 	var zip bytes.Buffer
 	w := gzip.NewWriter(&zip)
-	rows := bytes.Repeat([]byte("t:1;"), 1<<18)
-	for range maxLockKey/len(rows) + 1 {
-		_, err := w.Write(rows)
-		require.NoError(t, err)
-	}
+	_, err := w.Write(bytes.Repeat([]byte("t:1;"), 1000))
+	require.NoError(t, err)
 	require.NoError(t, w.Close())
-	_, err := decode(branch(addBranch, 2, 1, zip.String(), protocol.BranchRegistered))
-	require.ErrorIs(t, err, ErrDamaged)
-	require.ErrorContains(t, err, "more than 67108864 bytes")
+	text := long(nil, zip.String())
+	for limit, fits := range map[int]bool{4000: true, 3999: false} {
+		d := &decoder{data: text, lockKeyCap: limit}
+		got := d.lockKey()
+		if fits {
+			require.NoError(t, d.err)
+			require.Len(t, got, 4000)
+		} else {
+			require.ErrorIs(t, d.err, ErrDamaged)
+			require.ErrorContains(t, d.err, "more than 3999 bytes")
+		}
+	}
 }
 
 func TestWhereThereIsNoStore(t *testing.T) {

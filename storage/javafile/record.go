@@ -56,7 +56,7 @@ func decode(body []byte) (*record, error) {
 		return nil, fmt.Errorf("%w: it is empty", ErrDamaged)
 	}
 	r := &record{operation: operation(body[len(body)-1])}
-	d := &decoder{data: body[:len(body)-1]}
+	d := &decoder{data: body[:len(body)-1], lockKeyCap: maxLockKey}
 	switch r.operation {
 	case addGlobal, updateGlobal, removeGlobal:
 		d.global(r)
@@ -80,6 +80,8 @@ type decoder struct {
 	data []byte
 	read int
 	err  error
+	// lockKeyCap bounds a lock key that was compressed, in bytes.
+	lockKeyCap int
 }
 
 func (d *decoder) fail(what string) {
@@ -182,12 +184,12 @@ func (d *decoder) lockKey() string {
 		d.fail("the lock key: " + err.Error())
 		return ""
 	}
-	plain, err := io.ReadAll(io.LimitReader(zip, maxLockKey+1))
+	plain, err := io.ReadAll(io.LimitReader(zip, int64(d.lockKeyCap)+1))
 	switch {
 	case err != nil:
 		d.fail("the lock key: " + err.Error())
-	case len(plain) > maxLockKey:
-		d.fail(fmt.Sprintf("the lock key has more than %d bytes", maxLockKey))
+	case len(plain) > d.lockKeyCap:
+		d.fail(fmt.Sprintf("the lock key has more than %d bytes", d.lockKeyCap))
 	}
 	return string(plain)
 }
