@@ -151,6 +151,8 @@ seata:
 }
 
 // Every mistake is refused with its place and a remedy.
+//
+//tidy:long a table
 func TestMistakes(t *testing.T) {
 	for _, test := range []struct {
 		name, yaml string
