@@ -34,6 +34,9 @@ type Config struct {
 	// transaction stands as it was left here. With other nodes on the store each
 	// answer that changes nothing is preceded by a Load.
 	Sole bool
+	// TellAgain has the failures of requests that are worth asking again, here or
+	// at another node, carry HeadAgain.
+	TellAgain bool
 	// Address is host:port, the first part of the XIDs begun here.
 	Address string
 	// WorkerID, 0 to 1023, keeps the ids of nodes apart.

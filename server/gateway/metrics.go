@@ -18,6 +18,7 @@ func (s *Server) newMetrics() *prometheus.Registry {
 		collectors.NewGoCollector(),
 		collector{s, metrics()},
 	)
+	r.MustRegister(s.cfg.Collectors...)
 	return r
 }
 

@@ -82,7 +82,8 @@ func (s *session) request(id *peers.Identity, m protocol.Message, head map[strin
 			s.server.cfg.Logger.Error("too many requests under way: further ones fail at once; raise max-requests or add servers",
 				"limit", requests.limit, "client", id.ClientID)
 		}
-		answer := overloaded(m, requests.limit)
+		answer := coordinator.Failed(m, fmt.Sprintf(
+			"the coordinator is overloaded: %d requests are under way; nothing was done, try again later", requests.limit))
 		if answer == nil {
 			return false
 		}
