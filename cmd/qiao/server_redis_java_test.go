@@ -63,7 +63,7 @@ func leaveThree(t *testing.T, c *serverClient, row string) (left threeLeft) {
 		r := c.register(x, protocol.TypeAT, testDatabase, lock)
 		require.Equal(t, protocol.ResultSuccess, r.Code, r.Message)
 	}
-	left.row, left.open, left.late, left.decided = row, c.begin(time.Minute), c.begin(3*time.Second), c.begin(time.Minute)
+	left.row, left.open, left.late, left.decided = row, c.begin(longAfter), c.begin(3*time.Second), c.begin(longAfter)
 	register(left.open, "stock:"+row+"1,"+row+"2")
 	register(left.open, "stock:"+row+"3;orders:"+row)
 	register(left.late, "stock:"+row+"4")
@@ -73,10 +73,13 @@ func leaveThree(t *testing.T, c *serverClient, row string) (left threeLeft) {
 	return left // nobody answers the order
 }
 
+// longAfter is a time-out that a slow start of a Java coordinator does not reach.
+const longAfter = 10 * time.Minute
+
 // finishThree has another coordinator finish them.
 func finishThree(t *testing.T, c *serverClient, left threeLeft) {
 	t.Helper()
-	other := c.begin(time.Minute)
+	other := c.begin(longAfter)
 	for _, row := range []string{"1", "3"} {
 		r := c.register(other, protocol.TypeAT, testDatabase, "stock:"+left.row+row)
 		require.Equal(t, protocol.ResultFailed, r.Code, "the lock of the open transaction holds")

@@ -151,6 +151,8 @@ seata:
 }
 
 // Every mistake is refused with its place and a remedy.
+//
+//tidy:long a table
 func TestMistakes(t *testing.T) {
 	for _, test := range []struct {
 		name, yaml string
@@ -192,6 +194,10 @@ func TestMistakes(t *testing.T) {
 		{"database without an address", "store.mode: db", nil, nil, []string{"store.db.url is missing", "jdbc:mysql://host:port/database"}},
 		{"database that is not used", "store.db.url: jdbc:mysql://db/x", nil, nil, []string{"store.mode is raft", "write db"}},
 		{"database of another kind", "store.mode: db\nstore.db.url: jdbc:oracle:x\nstore.db.type: oracle", nil, nil, []string{`store.db.type "oracle"`, "want mysql, mariadb or postgresql"}},
+		{"node without nodes", "cluster.node: a", nil, nil, []string{"cluster.node is set, but cluster.nodes is not"}},
+		{"nodes without names", "cluster.nodes: 10.0.0.1:8091", nil, nil, []string{"want name=host:port"}},
+		{"cluster on a database", "store.mode: db\nstore.db.url: jdbc:mysql://db/x\ncluster.nodes: a=h:1,b=h:2,c=h:3", nil, nil, []string{"nodes of a cluster keep the log of store.mode raft"}},
+		{"hasty elections", "cluster.nodes: a=h:1,b=h:2,c=h:3\ncluster.election-timeout: 10", nil, nil, []string{"cluster.election-timeout 10ms"}},
 		{"short lease", "store.mode: db\nstore.db.url: jdbc:mysql://db/x\nstore.db.node-lease: 10ms", nil, nil, []string{"store.db.node-lease 10ms", "at least 1s"}},
 		{"disk reserve", "disk-reserve-mib: -1", nil, nil, []string{"disk-reserve-mib"}},
 		{"log level", "log.level: loud", nil, nil, []string{"want debug, info, warn or error"}},
