@@ -39,7 +39,7 @@ func (s *Store) load(ctx context.Context, x string) (r *record, grave int64, err
 		return nil, 0, nil // no transaction has such an XID
 	}
 	for range maxTakeOver {
-		reply, err := s.server.eval(ctx, loadScript, s.keys.global(id), s.keys.prefix, s.keys.tombstones(), x)
+		reply, err := s.server.eval(ctx, loadScript, s.keys.global(id), s.keys.prefix, s.keys.tombstones(), member(id))
 		if err != nil {
 			return nil, 0, s.failedRead("read transaction "+x, err)
 		}
