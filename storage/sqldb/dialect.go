@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -22,12 +21,10 @@ type dialect struct {
 	name string
 	open func(dsn string) (*sql.DB, error)
 	ddl  string
-	// placeholder is the n-th parameter of a statement, from 1.
-	placeholder func(n int) string
+	// literal appends a text as an expression.
+	literal func(dst *strings.Builder, text string)
 	// upsert ends an INSERT that replaces the columns of a row with the key.
 	upsert func(key string, columns []string) string
-	// scripts: several statements may go in one round trip.
-	scripts bool
 	// lockingJoin: SELECT … FOR UPDATE sees the latest of every table that it joins,
 	// so one statement locks transactions and reads them.
 	lockingJoin bool
@@ -35,9 +32,9 @@ type dialect struct {
 	keepGreatest string
 	// clock is the expression for now, in milliseconds since 1970.
 	clock string
-	// moment is the expression for a timestamp in the session's time zone, as
-	// Java's now() is, from seconds since 1970 as a decimal number.
-	moment string
+	// moment makes a timestamp in the session's time zone, as Java's now() is, of
+	// what stands between the two: seconds since 1970 as a decimal number.
+	moment [2]string
 	// columns tells the length and the collation of each character column.
 	columns string
 	// failure says what an error of the database means.
@@ -70,9 +67,8 @@ var mysqlDialect = &dialect{
 	name:        "mysql",
 	open:        openMySQL,
 	ddl:         schema.MySQL,
-	scripts:     true,
 	lockingJoin: true,
-	placeholder: func(int) string { return "?" },
+	literal:     mysqlLiteral,
 	upsert: func(_ string, columns []string) string {
 		sets := make([]string, len(columns))
 		for i, c := range columns {
@@ -82,7 +78,7 @@ var mysqlDialect = &dialect{
 	},
 	keepGreatest: " ON DUPLICATE KEY UPDATE last_id=GREATEST(last_id,VALUES(last_id))",
 	clock:        "CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)",
-	moment:       "FROM_UNIXTIME(CAST(%s AS DECIMAL(20,6)))",
+	moment:       [2]string{"FROM_UNIXTIME(", ")"},
 	columns: `SELECT table_name, column_name, character_maximum_length, COALESCE(collation_name,'')
 		FROM information_schema.columns WHERE table_schema = DATABASE() AND character_maximum_length IS NOT NULL`,
 	failure: func(err error) failure {
@@ -103,10 +99,10 @@ var mysqlDialect = &dialect{
 }
 
 var postgresqlDialect = &dialect{
-	name:        "postgresql",
-	open:        openPostgreSQL,
-	ddl:         schema.PostgreSQL,
-	placeholder: func(n int) string { return "$" + strconv.Itoa(n) },
+	name:    "postgresql",
+	open:    openPostgreSQL,
+	ddl:     schema.PostgreSQL,
+	literal: postgresqlLiteral,
 	upsert: func(key string, columns []string) string {
 		sets := make([]string, len(columns))
 		for i, c := range columns {
@@ -116,7 +112,7 @@ var postgresqlDialect = &dialect{
 	},
 	keepGreatest: " ON CONFLICT (worker) DO UPDATE SET last_id=GREATEST(qiao_ids.last_id,EXCLUDED.last_id)",
 	clock:        "(EXTRACT(EPOCH FROM clock_timestamp())*1000)::bigint",
-	moment:       "(TIMESTAMPTZ 'epoch' + %s::text::numeric * INTERVAL '1 second')",
+	moment:       [2]string{"(TIMESTAMPTZ 'epoch' + ", " * INTERVAL '1 second')"},
 	columns: `SELECT table_name, column_name, character_maximum_length, ''
 		FROM information_schema.columns WHERE table_schema = current_schema() AND character_maximum_length IS NOT NULL`,
 	failure: func(err error) failure {
@@ -145,8 +141,8 @@ func openMySQL(dsn string) (*sql.DB, error) {
 	if cfg.DBName == "" {
 		return nil, errors.New("the DSN names no database; write user:password@tcp(host:port)/database")
 	}
-	cfg.InterpolateParams = true // one round trip a statement
 	cfg.MultiStatements = true
+	cfg.MaxAllowedPacket = 0  // the server's own
 	cfg.RejectReadOnly = true // after a fail-over the old primary is left
 	cfg.ClientFoundRows = true
 	cfg.Logger = &mysql.NopLogger{} // what matters is in the errors
@@ -183,67 +179,9 @@ func openPostgreSQL(dsn string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The statements differ in the length of their lists: to prepare each would
-	// fill the server with them.
-	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	// Several statements in one round trip, none of them prepared: they differ in
+	// the length of their lists.
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
 	return stdlib.OpenDB(*cfg), nil
-}
-
-// statement builds a statement with a list of parameters.
-type statement struct {
-	d    *dialect
-	text strings.Builder
-	args []any
-	// size is about the bytes of the texts among args.
-	size int
-}
-
-func (d *dialect) statement(text string) *statement {
-	s := &statement{d: d}
-	s.text.WriteString(text)
-	return s
-}
-
-func (s *statement) add(text string) *statement {
-	s.text.WriteString(text)
-	return s
-}
-
-// param adds a parameter.
-func (s *statement) param(arg any) *statement {
-	s.args = append(s.args, arg)
-	if text, ok := arg.(string); ok {
-		s.size += len(text)
-	}
-	return s.add(s.d.placeholder(len(s.args)))
-}
-
-// moment adds a timestamp, from microseconds since 1970.
-func (s *statement) moment(micros int64) *statement {
-	s.args = append(s.args, fmt.Sprintf("%d.%06d", micros/1_000_000, micros%1_000_000))
-	return s.add(fmt.Sprintf(s.d.moment, s.d.placeholder(len(s.args))))
-}
-
-// in adds a list of parameters in parentheses.
-func in[T any](s *statement, values []T) *statement {
-	s.add("(")
-	for i, v := range values {
-		if i > 0 {
-			s.add(",")
-		}
-		s.param(v)
-	}
-	return s.add(")")
-}
-
-// params adds parameters with commas between them.
-func (s *statement) params(args ...any) *statement {
-	for i, arg := range args {
-		if i > 0 {
-			s.add(",")
-		}
-		s.param(arg)
-	}
-	return s
 }

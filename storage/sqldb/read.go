@@ -33,7 +33,7 @@ func each[T any](ctx context.Context, q querier, values []T, build func(part []T
 
 // query runs a statement and hands out its rows.
 func query(ctx context.Context, q querier, s *statement, row func(*sql.Rows) error) error {
-	rows, err := q.QueryContext(ctx, s.text.String(), s.args...)
+	rows, err := q.QueryContext(ctx, s.text.String())
 	if err != nil {
 		return err
 	}

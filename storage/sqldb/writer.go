@@ -196,7 +196,7 @@ func (s *Store) purge(ctx context.Context, tx querier, clock int64) error {
 		return nil
 	}
 	st := s.dialect.statement("DELETE FROM qiao_tombstone WHERE expires_at<=").param(clock)
-	if _, err := tx.ExecContext(ctx, st.text.String(), st.args...); err != nil {
+	if _, err := st.exec(ctx, tx); err != nil {
 		return fmt.Errorf("delete expired tombstones: %w", err)
 	}
 	s.purged.Store(clock)
