@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,8 @@ import (
 // dialect is what differs between the databases.
 type dialect struct {
 	name string
-	open func(dsn string) (*sql.DB, error)
+	// open prepares a pool whose statements wait for a lock as long as lockWait.
+	open func(dsn string, lockWait time.Duration) (*sql.DB, error)
 	ddl  string
 	// literal appends a text as an expression.
 	literal func(dst *strings.Builder, text string)
@@ -45,7 +47,7 @@ type dialect struct {
 type failure uint8
 
 const (
-	// other errors tell nothing.
+	// otherFailure: the connection or the server failed; nothing more is known.
 	otherFailure failure = iota
 	// raced: another SQL transaction was in the way. Nothing was written; the same
 	// again may succeed.
@@ -54,6 +56,8 @@ const (
 	readOnly
 	// full: the database has no space. Nothing was written.
 	full
+	// refused: the database found a mistake in a statement. Nothing was written.
+	refused
 )
 
 // Dialects by the name that a configuration gives (store.db.db-type of Seata).
@@ -93,8 +97,16 @@ var mysqlDialect = &dialect{
 			return readOnly
 		case 1021, 1114: // disk full, table full
 			return full
+		case 1026, 1030: // error on write, error of the engine: 28 is ENOSPC
+			if strings.Contains(e.Message, "28") {
+				return full
+			}
+			return otherFailure
+		case 1040, 1053, 1080, 1203, 1226, 1317, 1927, 1969, 3024, 3168:
+			// too many connections, shutdown, quotas, killed, out of time
+			return otherFailure
 		}
-		return otherFailure
+		return refused
 	},
 }
 
@@ -128,12 +140,16 @@ var postgresqlDialect = &dialect{
 		case "53100": // disk full
 			return full
 		}
-		return otherFailure
+		switch e.Code[:min(2, len(e.Code))] {
+		case "08", "53", "57", "58", "XX": // connection, resources, operator, system, internal
+			return otherFailure
+		}
+		return refused
 	},
 }
 
 // openMySQL prepares a pool for a DSN of go-sql-driver/mysql.
-func openMySQL(dsn string) (*sql.DB, error) {
+func openMySQL(dsn string, lockWait time.Duration) (*sql.DB, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, err
@@ -150,15 +166,30 @@ func openMySQL(dsn string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(readCommitted{connector}), nil
+	// What a node that is cut off has locked is free again soon.
+	idle := 4*lockWait + idleConnection
+	setting := fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;"+
+		"SET SESSION innodb_lock_wait_timeout=%d, wait_timeout=%d /*M!100300 , idle_transaction_timeout=%d */",
+		seconds(lockWait), seconds(idle), seconds(4*lockWait))
+	return sql.OpenDB(session{connector, setting}), nil
 }
 
-// readCommitted opens connections whose transactions take no locks on gaps. The
-// variable for it has different names in MySQL and MariaDB.
-type readCommitted struct{ driver.Connector }
+// idleConnection is how long a connection is kept that nobody uses.
+const idleConnection = 30 * time.Second
+
+// seconds are at least one.
+func seconds(d time.Duration) int64 { return max(1, int64(d/time.Second)) }
+
+// session opens connections with settings of their own: transactions take no locks
+// on gaps, and waits end. (The variable for the isolation has different names in
+// MySQL and MariaDB.)
+type session struct {
+	driver.Connector
+	setting string
+}
 
 // Connect implements driver.Connector.
-func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+func (c session) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -167,14 +198,14 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("a connection is a %T, which executes nothing", conn), conn.Close())
 	}
-	if _, err := e.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+	if _, err := e.ExecContext(ctx, c.setting, nil); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
 }
 
 // openPostgreSQL prepares a pool for a URL or a DSN of libpq.
-func openPostgreSQL(dsn string) (*sql.DB, error) {
+func openPostgreSQL(dsn string, lockWait time.Duration) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
@@ -183,5 +214,7 @@ func openPostgreSQL(dsn string) (*sql.DB, error) {
 	// the length of their lists.
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
+	cfg.RuntimeParams["lock_timeout"] = fmt.Sprint(lockWait.Milliseconds())
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(4 * lockWait.Milliseconds())
 	return stdlib.OpenDB(*cfg), nil
 }

@@ -224,7 +224,7 @@ func (s *Store) LastID(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	last := int64(0)
-	st := s.dialect.statement(`SELECT last_id FROM qiao_ids UNION ALL SELECT transaction_id FROM global_table
+	st := s.dialect.statement(`SELECT last_id FROM qiao_ids WHERE worker>=0 UNION ALL SELECT transaction_id FROM global_table
 		UNION ALL SELECT branch_id FROM branch_table`)
 	err := query(ctx, s.db, st, func(rows *sql.Rows) error {
 		var id sql.NullInt64

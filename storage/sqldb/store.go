@@ -49,6 +49,8 @@ type Store struct {
 	batches atomic.Uint64
 	entries atomic.Uint64
 	purged  atomic.Int64
+	// commits numbers the SQL transactions; it is the writer's.
+	commits int64
 
 	ending  chan struct{} // closed when nothing is to be waited for any more
 	closed  atomic.Bool
@@ -77,18 +79,22 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Lease == 0 {
 		cfg.Lease = 6 * time.Second
 	}
-	db, err := d.open(cfg.DSN)
+	db, err := d.open(cfg.DSN, cfg.Timeout/2)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the DSN: %w", ErrConfig, err)
 	}
 	db.SetMaxOpenConns(cfg.Connections + 1)
 	db.SetMaxIdleConns(cfg.Connections + 1)
+	db.SetConnMaxIdleTime(idleConnection)
 	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, connections: cfg.Connections + 1, queue: newQueue(), ending: make(chan struct{})}
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if s.node, err = s.join(ctx, cfg.Address, cfg.Lease); err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.prepareMark(ctx); err != nil {
+		return nil, errors.Join(err, s.node.leave(ctx), db.Close())
 	}
 	s.writing.Go(s.write)
 	s.holding.Go(s.node.hold)

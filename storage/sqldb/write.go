@@ -9,11 +9,9 @@ import (
 	"slices"
 )
 
-// write carries out the change in tx. The order of the tables is the same for
+// write carries out the change. The order of the tables is the same for
 // every group.
-func (c *change) write(ctx context.Context, tx querier, d *dialect, nowMicros int64) error {
-	w := newChangeWriter(ctx, tx, d)
-	w.now = nowMicros
+func (c *change) write(w *changeWriter) error {
 	w.globals(c.begun, c.moved)
 	w.branches(c.added, c.other, c.gone)
 	w.locks(c)
