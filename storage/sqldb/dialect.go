@@ -39,6 +39,10 @@ type dialect struct {
 	moment [2]string
 	// columns tells the length and the collation of each character column.
 	columns string
+	// packet is a query for how many bytes a statement has at most; "": any.
+	packet string
+	// zero: texts may have the character 0.
+	zero bool
 	// failure says what an error of the database means.
 	failure func(error) failure
 }
@@ -83,6 +87,8 @@ var mysqlDialect = &dialect{
 	keepGreatest: " ON DUPLICATE KEY UPDATE last_id=GREATEST(last_id,VALUES(last_id))",
 	clock:        "CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)",
 	moment:       [2]string{"FROM_UNIXTIME(", ")"},
+	packet:       "SELECT @@max_allowed_packet",
+	zero:         true,
 	columns: `SELECT table_name, column_name, character_maximum_length, COALESCE(collation_name,'')
 		FROM information_schema.columns WHERE table_schema = DATABASE() AND character_maximum_length IS NOT NULL`,
 	failure: func(err error) failure {

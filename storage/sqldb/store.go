@@ -41,7 +41,11 @@ type Store struct {
 	// connections are kept open.
 	connections int
 	widths      widths
-	node        *node
+	// rowKeys is how lock_table.row_key is compared.
+	rowKeys comparison
+	// packet is how many bytes a statement has at most; 0: any.
+	packet int64
+	node   *node
 
 	queue   *queue
 	writing sync.WaitGroup
@@ -90,6 +94,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if err := s.learn(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	if s.node, err = s.join(ctx, cfg.Address, cfg.Lease); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -100,6 +107,24 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.holding.Go(s.node.hold)
 	return s, nil
 }
+
+// learn asks the database what it cannot be told.
+func (s *Store) learn(ctx context.Context) (err error) {
+	if s.rowKeys, err = s.widths.compares(ctx, s.db, s.dialect); err != nil || s.dialect.packet == "" {
+		return err
+	}
+	err = query(ctx, s.db, s.dialect.statement(s.dialect.packet), func(rows *sql.Rows) error { return rows.Scan(&s.packet) })
+	if err != nil {
+		return fmt.Errorf("%w: how long a statement may be: %w", ErrConfig, err)
+	}
+	if s.packet < minPacket {
+		return fmt.Errorf("%w: max_allowed_packet is %d; set it to %d or more", ErrConfig, s.packet, int64(minPacket))
+	}
+	return nil
+}
+
+// Warning tells what of the tables should be changed, or nothing.
+func (s *Store) Warning() string { return s.rowKeys.warning() }
 
 // context ends after d, and when the store is closed.
 func (s *Store) context(d time.Duration) (context.Context, context.CancelFunc) {
@@ -137,7 +162,7 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
-	if err := errors.Join(s.node.fit(), s.widths.check(b)); err != nil {
+	if err := errors.Join(s.node.fit(), s.widths.check(b), s.fitsPacket(b)); err != nil {
 		return err
 	}
 	r := request{batch: b, done: make(chan error, 1)} // the caller may have gone

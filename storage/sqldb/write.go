@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // write carries out the change. The order of the tables is the same for
@@ -136,8 +137,14 @@ func (w *changeWriter) companions(all []*record) {
 		func(s *statement, r *record) {
 			s.add("(").number(r.Global.ID).add(",").string(r.XID).add(",").number(int64(r.Revision)).
 				add(",").number(r.Global.DueAt).add(",").number(int64(r.Global.Attempts)).
-				add(",").string(r.Global.Evidence).add(",").number(r.seen()).add(")")
+				add(",").string(evidence(r.Global.Evidence)).add(",").number(r.seen()).add(")")
 		})
+}
+
+// evidence is for people: a character that the database does not take must not keep
+// a transaction from its end.
+func evidence(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func (w *changeWriter) branches(added, other []branchRow, gone []int64) {

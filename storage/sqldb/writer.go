@@ -179,6 +179,9 @@ func (s *Store) try(g *group) (wrote bool, err error) {
 	if err := g.read(ctx, tx, s.dialect); err != nil {
 		return false, err
 	}
+	if err := g.classify(ctx, tx, s.dialect, s.rowKeys); err != nil {
+		return false, err
+	}
 	if !g.decide() {
 		return false, nil
 	}
