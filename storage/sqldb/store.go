@@ -52,6 +52,7 @@ type Store struct {
 	holding sync.WaitGroup
 	batches atomic.Uint64
 	entries atomic.Uint64
+	tries   atomic.Uint64 // SQL transactions, those that were undone as well
 	purged  atomic.Int64
 	// commits numbers the SQL transactions; it is the writer's.
 	commits int64

@@ -169,6 +169,7 @@ func (s *Store) judge(err error, attempt int) (again bool, told error) {
 // try carries the group out in one SQL transaction. Unless the error wraps
 // errUnknown, nothing was written.
 func (s *Store) try(g *group) (wrote bool, err error) {
+	s.tries.Add(1)
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	tx, err := s.db.BeginTx(ctx, nil)
@@ -216,7 +217,9 @@ func (s *Store) purge(w *changeWriter, clock int64) {
 	if clock < s.purged.Load()+purgeEvery {
 		return
 	}
-	w.begin("DELETE FROM qiao_tombstone WHERE expires_at<=").number(clock)
+	// By this node's clock and the database's: one that is fast must not take what
+	// others left.
+	w.begin("DELETE FROM qiao_tombstone WHERE expires_at<=").number(clock).add(" AND expires_at<=" + s.dialect.clock)
 }
 
 // count counts the Batches that were applied.
