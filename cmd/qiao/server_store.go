@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/storage"
+	"github.com/qiao-tx/qiao/storage/move"
 	"github.com/qiao-tx/qiao/storage/raft"
 	"github.com/qiao-tx/qiao/storage/sqldb"
 )
@@ -27,6 +29,8 @@ type openedStore struct {
 	workerID int
 	// sole: no other coordinator uses it.
 	sole bool
+	// node is the store of a node of a cluster, or nil.
+	node *raft.Store
 	// place names it for people.
 	place string
 }
@@ -34,8 +38,22 @@ type openedStore struct {
 // storeOpener opens the store of a configuration for the coordinator at an address.
 type storeOpener func(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error)
 
-// openStore opens the store that store.mode names.
+// openStore opens the store that store.mode names, unless it is half a copy.
 func openStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
+	opened, err := openStoreOf(ctx, cfg, address, logger)
+	if err != nil {
+		return opened, err
+	}
+	if m, ok := opened.store.(storage.Movable); ok {
+		if err := move.Unfinished(ctx, m); err != nil {
+			return openedStore{}, errors.Join(fmt.Errorf("the store in %s: %w", opened.place, err), m.Close())
+		}
+	}
+	return opened, nil
+}
+
+// openStoreOf opens the store that store.mode names.
+func openStoreOf(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
 	if strings.EqualFold(cfg.StoreMode, "db") {
 		return openDatabaseStore(ctx, cfg, address, logger)
 	}
@@ -47,11 +65,19 @@ func openEmbeddedStore(cfg *config.Config, logger *slog.Logger) (openedStore, er
 	if reserve == 0 {
 		reserve = -1 // none, for package raft
 	}
-	store, err := raft.Open(raft.Config{Dir: cfg.Data, Logger: logger, ReserveBytes: reserve})
+	of, err := clusterOf(cfg)
 	if err != nil {
 		return openedStore{}, err
 	}
-	return openedStore{store, store.Identity().WorkerID, true, cfg.Data}, nil
+	store, err := raft.Open(raft.Config{Dir: cfg.Data, Logger: logger, ReserveBytes: reserve, Cluster: of})
+	if err != nil {
+		return openedStore{}, err
+	}
+	opened := openedStore{store: store, workerID: store.Identity().WorkerID, sole: of == nil, place: cfg.Data}
+	if of != nil {
+		opened.node = store
+	}
+	return opened, nil
 }
 
 func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
@@ -78,5 +104,5 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 		logger.Warn(warning)
 	}
 	logger.Info("the store is open", "url", db.URL, "worker", store.WorkerID(), "transactions", store.Stats().Globals)
-	return openedStore{store, store.WorkerID(), false, db.URL}, nil
+	return openedStore{store: store, workerID: store.WorkerID(), place: db.URL}, nil
 }
