@@ -68,7 +68,7 @@ func (c classes) of(row storage.RowKey) storage.RowKey {
 }
 
 // maxWeights is how many rows one statement weighs.
-const maxWeights = 200
+const maxWeights = 100
 
 // classes finds the classes among the rows.
 func (c comparison) classes(ctx context.Context, q querier, d *dialect, rows []storage.RowKey) (classes, error) {
