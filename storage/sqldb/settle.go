@@ -12,14 +12,15 @@ import (
 // asked since.
 var errUnknown = errors.New("the outcome of the batch is unknown")
 
-// mark is the row of qiao_ids by which a node recognises its latest SQL
-// transaction. Ids of workers are 0 and more.
-func (n *node) mark() int64 { return -1 - int64(n.worker) }
-
-// prepareMark writes the row, so that it can be locked.
+// prepareMark writes the row of qiao_ids by which this node recognises its latest
+// SQL transaction, so that it can be locked. Ids of workers are 0 and more. If the
+// node's worker id changes later, or another node writes the row, an unanswered
+// commit looks undone: the group is decided again, and ErrMoved sends its callers to
+// what is true.
 func (s *Store) prepareMark(ctx context.Context) error {
+	s.mark = -1 - int64(s.node.worker)
 	s.commits = time.Now().UnixMicro()
-	st := s.dialect.statement("INSERT INTO qiao_ids (worker,last_id) VALUES (").params(s.node.mark(), s.commits)
+	st := s.dialect.statement("INSERT INTO qiao_ids (worker,last_id) VALUES (").params(s.mark, s.commits)
 	if _, err := st.add(")"+s.dialect.upsert("worker", []string{"last_id"})).exec(ctx, s.db); err != nil {
 		return fmt.Errorf("mark what this node writes: %w", err)
 	}
@@ -29,7 +30,7 @@ func (s *Store) prepareMark(ctx context.Context) error {
 // markCommit has tx carry a number of its own. The writer alone calls it.
 func (s *Store) markCommit(w *changeWriter) {
 	s.commits++
-	w.begin("UPDATE qiao_ids SET last_id=").number(s.commits).add(" WHERE worker=").number(s.node.mark())
+	w.begin("UPDATE qiao_ids SET last_id=").number(s.commits).add(" WHERE worker=").number(s.mark)
 }
 
 // settle finds out whether the SQL transaction with the latest mark was committed,
@@ -58,7 +59,7 @@ func (s *Store) lookForMark() (found bool, err error) {
 	}
 	defer func() { _ = tx.Rollback() }() // it only reads
 	rows := 0
-	st := s.dialect.statement("SELECT last_id FROM qiao_ids WHERE worker=").number(s.node.mark()).add(" FOR UPDATE")
+	st := s.dialect.statement("SELECT last_id FROM qiao_ids WHERE worker=").number(s.mark).add(" FOR UPDATE")
 	err = query(ctx, tx, st, func(r *sql.Rows) error {
 		var last int64
 		err := r.Scan(&last)
@@ -67,7 +68,7 @@ func (s *Store) lookForMark() (found bool, err error) {
 		return err
 	})
 	if err == nil && rows != 1 {
-		err = fmt.Errorf("the row of worker %d in qiao_ids is gone", s.node.mark())
+		err = fmt.Errorf("the row of worker %d in qiao_ids is gone", s.mark)
 	}
 	return found, err
 }

@@ -54,7 +54,9 @@ type Store struct {
 	entries atomic.Uint64
 	tries   atomic.Uint64 // SQL transactions, those that were undone as well
 	purged  atomic.Int64
-	// commits numbers the SQL transactions; it is the writer's.
+	// mark is the worker whose row of qiao_ids has the number of the latest SQL
+	// transaction, commits, which is the writer's.
+	mark    int64
 	commits int64
 
 	ending  chan struct{} // closed when nothing is to be waited for any more
