@@ -70,6 +70,7 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 	}
 	store, err := sqldb.Open(ctx, sqldb.Config{
 		Type: kind, DSN: dsn, CreateTables: db.CreateTables, Connections: db.Connections, Address: address, Lease: db.NodeLease,
+		Logger: logger,
 	})
 	if err != nil {
 		return openedStore{}, fmt.Errorf("open the store in %s: %w", db.URL, err)

@@ -35,6 +35,11 @@ type dialect struct {
 	keepGreatest string
 	// clock is the expression for now, in milliseconds since 1970.
 	clock string
+	// micros is the expression for now, in microseconds since 1970; created the one
+	// for branch_table.gmt_create.
+	micros, created string
+	// ago is the expression for a timestamp, as Java's now() is, of some seconds ago.
+	ago string
 	// moment is the expression for a timestamp in the session's time zone, as
 	// Java's now() is, from seconds since 1970 as a decimal number.
 	moment string
@@ -82,6 +87,9 @@ var mysqlDialect = &dialect{
 	},
 	keepGreatest: " ON DUPLICATE KEY UPDATE last_id=GREATEST(last_id,VALUES(last_id))",
 	clock:        "CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)",
+	micros:       "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)",
+	created:      "CAST(UNIX_TIMESTAMP(b.gmt_create)*1000000 AS SIGNED)",
+	ago:          "(NOW() - INTERVAL %d SECOND)",
 	moment:       "FROM_UNIXTIME(CAST(%s AS DECIMAL(20,6)))",
 	columns: `SELECT table_name, column_name, character_maximum_length, COALESCE(collation_name,'')
 		FROM information_schema.columns WHERE table_schema = DATABASE() AND character_maximum_length IS NOT NULL`,
@@ -116,6 +124,9 @@ var postgresqlDialect = &dialect{
 	},
 	keepGreatest: " ON CONFLICT (worker) DO UPDATE SET last_id=GREATEST(qiao_ids.last_id,EXCLUDED.last_id)",
 	clock:        "(EXTRACT(EPOCH FROM clock_timestamp())*1000)::bigint",
+	micros:       "(EXTRACT(EPOCH FROM clock_timestamp())*1000000)::bigint",
+	created:      "(EXTRACT(EPOCH FROM b.gmt_create AT TIME ZONE current_setting('TimeZone'))*1000000)::bigint",
+	ago:          "(LOCALTIMESTAMP - INTERVAL '%d seconds')",
 	moment:       "(TIMESTAMPTZ 'epoch' + %s::text::numeric * INTERVAL '1 second')",
 	columns: `SELECT table_name, column_name, character_maximum_length, ''
 		FROM information_schema.columns WHERE table_schema = current_schema() AND character_maximum_length IS NOT NULL`,

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,8 @@ type Config struct {
 	// Lease is how long a node that is not heard of keeps its worker id and its
 	// share of the due work. Default 6 s.
 	Lease time.Duration
+	// Logger is told what nobody gets as an error. Default: nothing is told.
+	Logger *slog.Logger
 }
 
 // Store implements storage.Store on a database that other coordinators may use at
@@ -38,6 +41,7 @@ type Store struct {
 	dialect *dialect
 	db      *sql.DB
 	timeout time.Duration
+	logger  *slog.Logger
 	// connections are kept open.
 	connections int
 	widths      widths
@@ -77,13 +81,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Lease == 0 {
 		cfg.Lease = 6 * time.Second
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	db, err := d.open(cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the DSN: %w", ErrConfig, err)
 	}
 	db.SetMaxOpenConns(cfg.Connections + 1)
 	db.SetMaxIdleConns(cfg.Connections + 1)
-	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, connections: cfg.Connections + 1, queue: newQueue(), ending: make(chan struct{})}
+	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, logger: cfg.Logger, connections: cfg.Connections + 1, queue: newQueue(), ending: make(chan struct{})}
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

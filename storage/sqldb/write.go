@@ -118,10 +118,11 @@ func (w *changeWriter) globals(begun, moved []*record) {
 
 // companions writes what global_table has no place for.
 func (w *changeWriter) companions(all []*record) {
-	insert(w, "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen)", all,
-		w.d.upsert("transaction_id", []string{"revision", "due_at", "attempts", "evidence", "seen"}),
+	insert(w, "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen,decided,outcome)", all,
+		w.d.upsert("transaction_id", []string{"revision", "due_at", "attempts", "evidence", "seen", "decided", "outcome"}),
 		func(s *statement, r *record) {
-			s.tuple(r.Global.ID, r.XID, int64(r.Revision), r.Global.DueAt, r.Global.Attempts, r.Global.Evidence, r.seen())
+			s.tuple(r.Global.ID, r.XID, int64(r.Revision), r.Global.DueAt, r.Global.Attempts, r.Global.Evidence, r.seen(),
+				int(r.decided), int(r.outcome))
 		})
 }
 
@@ -156,14 +157,19 @@ func (w *changeWriter) locks(c *change) {
 		s.add("(").params(string(l.row), l.xid, l.id, l.branch, resource, table, pk, map[bool]int{true: 1}[l.rolls])
 		s.add(",").moment(w.now).add(",").moment(w.now).add(")")
 	}
-	for part := range slices.Chunk(c.freed, maxList) {
-		w.exec(in(w.d.statement("DELETE FROM lock_table WHERE row_key IN "), texts(part)))
-	}
+	// By their owner: a Java coordinator may have let go of a row that this program
+	// believes to be locked, and another transaction may have it now.
+	removeLocks(w, "xid", c.unlocked)
+	removeLocks(w, "branch_id", c.unlockedBranches)
 	insert(w, lockColumns, c.taken, "", lock)
-	insert(w, lockColumns, c.passed,
-		w.d.upsert("row_key", []string{"xid", "transaction_id", "branch_id", "status", "gmt_modified"}), lock)
 	for part := range slices.Chunk(c.turned, maxList) {
 		w.exec(in(w.d.statement("UPDATE lock_table SET status=1 WHERE xid IN "), part))
+	}
+}
+
+func removeLocks[T any](w *changeWriter, column string, owners []T) {
+	for part := range slices.Chunk(owners, maxList) {
+		w.exec(in(w.d.statement("DELETE FROM lock_table WHERE "+column+" IN "), part))
 	}
 }
 
