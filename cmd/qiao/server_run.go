@@ -118,7 +118,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 		cfg: cfg, logger: logger, store: store, storePlace: opened.place, peers: peers.New(logger), served: make(chan error, 1),
 	}
 	s.coordinator, err = coordinator.New(ctx, coordinator.Config{
-		Store: store, Sole: opened.sole, Dispatcher: s.peers, Address: address, WorkerID: opened.workerID, Logger: logger,
+		Store: store, Sole: opened.sole, Dispatcher: s.peers, Address: address, WorkerID: opened.workerID, Worker: opened.worker, Logger: logger,
 		AnswerTimeout: cfg.AnswerTimeout,
 		Machine: txn.Machine{
 			// An answer that comes at the last moment still comes in time.

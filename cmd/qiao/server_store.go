@@ -25,6 +25,8 @@ type durableStore interface {
 type openedStore struct {
 	store    durableStore
 	workerID int
+	// worker is asked instead where the worker id may change.
+	worker func() int
 	// sole: no other coordinator uses it.
 	sole bool
 	// place names it for people.
@@ -51,7 +53,7 @@ func openEmbeddedStore(cfg *config.Config, logger *slog.Logger) (openedStore, er
 	if err != nil {
 		return openedStore{}, err
 	}
-	return openedStore{store, store.Identity().WorkerID, true, cfg.Data}, nil
+	return openedStore{store: store, workerID: store.Identity().WorkerID, sole: true, place: cfg.Data}, nil
 }
 
 func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
@@ -76,5 +78,5 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 		return openedStore{}, fmt.Errorf("open the store in %s: %w", db.URL, err)
 	}
 	logger.Info("the store is open", "url", db.URL, "worker", store.WorkerID(), "transactions", store.Stats().Globals)
-	return openedStore{store, store.WorkerID(), false, db.URL}, nil
+	return openedStore{store: store, worker: store.WorkerID, place: db.URL}, nil
 }

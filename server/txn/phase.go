@@ -26,7 +26,7 @@ func (p phase) String() string { return phaseNames[p] }
 // are what a Java coordinator writes just before it removes a transaction: it may
 // have died in between, or a branch may have been registered after it looked.
 var phases = map[phase][]protocol.GlobalStatus{
-	undecided:  {protocol.StatusBegin},
+	undecided: {protocol.StatusBegin},
 	committing: {
 		protocol.StatusAsyncCommitting, protocol.StatusCommitting, protocol.StatusCommitRetrying, protocol.StatusCommitted,
 	},

@@ -242,26 +242,3 @@ func (s *Store) Stats() storage.Stats {
 	})
 	return stats
 }
-
-// Due implements storage.Store. With several nodes on the database each lists its
-// share.
-func (s *Store) Due(ctx context.Context, now int64, limit int) ([]string, error) {
-	if err := s.open(ctx); err != nil || limit <= 0 {
-		return nil, err
-	}
-	var due []string
-	st := s.dialect.statement("SELECT xid FROM qiao_global WHERE due_at>0 AND due_at<=").param(now)
-	st.add(" ORDER BY due_at, xid LIMIT ").param(limit * (1 + s.node.others()))
-	err := query(ctx, s.db, st, func(rows *sql.Rows) error {
-		var x string
-		err := rows.Scan(&x)
-		if _, id, bad := xid.Parse(x); bad == nil && s.node.mine(id) && len(due) < limit {
-			due = append(due, x)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, s.failed("find what is due", err)
-	}
-	return due, nil
-}

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -33,6 +34,9 @@ type Config struct {
 	Lease time.Duration
 	// Logger is told what nobody gets as an error. Default: nothing is told.
 	Logger *slog.Logger
+
+	// watch is how often it looks for Java coordinators. Default 1 s.
+	watch time.Duration
 }
 
 // Store implements storage.Store on a database that other coordinators may use at
@@ -99,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.writing.Go(s.write)
 	s.holding.Go(s.node.hold)
+	s.holding.Go(func() { s.node.watch(cmp.Or(cfg.watch, time.Second)) })
 	return s, nil
 }
 
@@ -114,6 +119,15 @@ func (s *Store) context(d time.Duration) (context.Context, context.CancelFunc) {
 		}
 	})
 	return ctx, func() { close(stop); cancel() }
+}
+
+// exec runs one statement by itself and tells how many rows it changed or found.
+func (s *Store) exec(ctx context.Context, st *statement) (int64, error) {
+	result, err := s.db.ExecContext(ctx, st.text.String(), st.args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // forgetConnections closes those that nobody uses.
@@ -168,8 +182,9 @@ func (s *Store) Close() error {
 	return s.err
 }
 
-// WorkerID is this node's part of new ids, 0 to 1023. It is nobody else's.
-func (s *Store) WorkerID() int { return s.node.worker }
+// WorkerID is this node's part of new ids, 0 to 1023. It is nobody else's. It may
+// change: a Java coordinator takes its own without asking.
+func (s *Store) WorkerID() int { return s.node.workerID() }
 
 // Failed is closed when this node must not go on: see ErrLeaseLost.
 func (s *Store) Failed() <-chan struct{} { return s.node.failed }

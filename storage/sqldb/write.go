@@ -195,6 +195,10 @@ func (w *changeWriter) end(all []ended) {
 			w.err = fmt.Errorf("%w: one of %d transactions has a branch that was added a moment ago", errRaced, len(xids))
 		}
 	}
+	w.bury(all)
+}
+
+func (w *changeWriter) bury(all []ended) {
 	insert(w, "qiao_tombstone (transaction_id,xid,outcome,expires_at)", all, "",
 		func(s *statement, e ended) { s.tuple(e.id, e.xid, int(e.Outcome), e.ExpiresAt) })
 }
