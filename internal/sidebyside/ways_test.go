@@ -29,6 +29,8 @@ func TestSideBySide(t *testing.T) {
 			w.overtaken(java, ours)
 			w.javaKilled(java, ours)
 			w.oursKilled(java, ours)
+			w.drainThenMove()
+			w.rolling()
 		})
 	}
 }

@@ -45,7 +45,7 @@ func newWorld(t *testing.T, server testenv.MySQLServer) *world {
 	require.NoError(t, os.WriteFile(password, []byte(cfg.Passwd), 0o600))
 	w.ours = testenv.Qiao(t, "--store-mode", "db", "--store-db-type", "mysql",
 		"--store-db-url", "jdbc:mysql://"+cfg.Addr+"/"+cfg.DBName, "--store-db-user", cfg.User, "--store-db-password-file", password,
-		"--store-db-node-lease", "1s")
+		"--store-db-node-lease", "3s")
 	w.java = testenv.JavaTC(t, testenv.JavaTCOptions{Host: javaHost, Database: storeDSN})
 	w.makeBooks(server.Database(t))
 	return w
