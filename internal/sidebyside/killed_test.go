@@ -8,16 +8,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// javaKilled: what a killed Java coordinator leaves is finished here.
-func (w *world) javaKilled(java, ours *side) {
-	w.run("Java is killed", func() { w.killed(java, ours, w.java.Kill) })
-	w.run("Java is back", func() { w.java.Restart() })
-}
-
 // oursKilled: what this coordinator leaves when it is killed Java finishes.
 func (w *world) oursKilled(java, ours *side) {
-	w.run("ours is killed", func() { w.killed(ours, java, w.ours.Kill) })
-	w.ours.Restart()
+	w.run("ours is killed", func() {
+		w.killed(ours, java, w.ours.Kill)
+		w.ours.Restart()
+	})
+}
+
+// javaKilled: what a killed Java coordinator leaves is finished here. It stays away.
+func (w *world) javaKilled(java, ours *side) {
+	w.run("Java is killed", func() { w.killed(java, ours, w.java.Kill) })
 }
 
 // killed kills the coordinator of dying in the middle of transactions.

@@ -61,6 +61,8 @@ const workersOfLoad = 8
 func (w *world) startLoad() *load {
 	w.t.Helper()
 	l := &load{w: w, stop: make(chan struct{}), told: make(map[int64]outcome), phases: make(map[int64]map[string]bool)}
+	w.loads++
+	l.number.Store(w.loads * 1_000_000)
 	var err error
 	l.app, err = client.Open(w.t.Context(), client.Config{
 		Addresses: []string{w.java.Advertised(), w.ours.Address()}, ApplicationID: "go-shop",

@@ -2,16 +2,40 @@
 
 package sidebyside
 
-// rolling moves the fleet from one coordinator to the other while it works, and back.
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// drainThenMove moves from this project's coordinator, which is alone, to Java's with
+// nothing under way: every transfer that was begun ends as the application was told.
+func (w *world) drainThenMove() {
+	w.run("drain, then move to Java", func() {
+		l := w.startLoad()
+		l.goesOn(30)
+		l.paused.Lock()
+		w.drained()
+		w.ours.Stop()
+		w.java.Restart()
+		l.paused.Unlock()
+		l.goesOn(30)
+		l.check()
+		if n := l.count(unknown); n > 0 {
+			w.t.Errorf("of %d transfers the application does not know what became of them", n)
+		}
+	})
+}
+
+// rolling moves from Java's coordinator, which is alone, to ours while the fleet
+// works, and back.
 func (w *world) rolling() {
 	w.run("rolling, from Java and back", func() {
-		w.ours.Stop()
 		l := w.startLoad()
 		l.goesOn(20)
 		w.ours.Restart()
 		l.goesOn(40)
 		w.java.Stop()
-		l.goesOn(60)
+		l.goesOn(40)
 		w.java.Restart()
 		l.goesOn(40)
 		w.ours.Stop()
@@ -21,24 +45,27 @@ func (w *world) rolling() {
 	})
 }
 
-// drainThenMove stops new transactions before it changes the coordinator: nothing is
-// lost, and every transfer that was begun ends as the application was told.
-func (w *world) drainThenMove() {
-	w.run("drain, then move, to Java and back", func() {
+// restless moves to and fro, with kill -9 as often as with SIGTERM.
+func (w *world) restless(howLong time.Duration) {
+	w.run("to and fro", func() {
 		l := w.startLoad()
-		l.goesOn(20)
-		l.paused.Lock()
-		w.drained()
-		w.ours.Stop()
-		l.paused.Unlock()
-		l.goesOn(20)
-		l.paused.Lock()
-		w.drained()
-		w.java.Stop()
-		w.ours.Restart()
-		l.paused.Unlock()
-		l.goesOn(20)
+		moves := 0
+		for began := time.Now(); time.Since(began) < howLong; moves++ {
+			end, restart := w.java.Stop, w.java.Restart
+			switch rand.IntN(4) {
+			case 0:
+				end = w.java.Kill
+			case 1:
+				end, restart = w.ours.Stop, w.ours.Restart
+			case 2:
+				end, restart = w.ours.Kill, w.ours.Restart
+			}
+			l.goesOn(rand.IntN(100))
+			end()
+			l.goesOn(rand.IntN(100))
+			restart()
+		}
+		w.t.Logf("%d times away", moves)
 		l.check()
-		w.java.Restart()
 	})
 }

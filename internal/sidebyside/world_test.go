@@ -29,6 +29,8 @@ type world struct {
 	// store has the tables of the coordinators, books the rows.
 	store, books       *sql.DB
 	booksDSN, booksURL string
+	// loads is how many loads there were: each has numbers of its own.
+	loads int64
 }
 
 // javaHost is a loopback address that a Java coordinator does not refuse for itself.
