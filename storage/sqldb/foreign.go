@@ -36,9 +36,6 @@ func (r *record) notice() {
 	}
 }
 
-// foreign tells whether another program gave the transaction its status.
-func (r *record) foreign() bool { return r.decided != r.Global.Status }
-
 // contradicted tells whether another program turned this one's decision round. The
 // client that drives a saga may do so.
 func (r *record) contradicted() bool {

@@ -48,6 +48,12 @@ const (
 	idleTime = 3 * time.Second
 	longest  = 8 * time.Second
 	restTime = 2500 * time.Millisecond
+	// How often to look for what other programs left: beside a Java coordinator; for
+	// some minutes after its end, or after the start; otherwise.
+	straysOften  = 500 * time.Millisecond
+	straysNow    = 5 * time.Second
+	straysSeldom = time.Minute
+	straysAfter  = 3 * time.Minute
 )
 
 // java is what a node knows of Java coordinators on its tables.
@@ -62,7 +68,7 @@ type java struct {
 	taken map[work]*takenWork
 	rests map[work]time.Time // until
 	// strays is when strays were last looked for.
-	strays time.Time
+	started, strays time.Time
 	// told are branches of nobody that the log has told of.
 	told map[int64]struct{}
 }
@@ -70,7 +76,7 @@ type java struct {
 type takenWork struct{ since, until, used time.Time }
 
 func newJava(n *node) *java {
-	return &java{n: n, taken: make(map[work]*takenWork), rests: make(map[work]time.Time), told: make(map[int64]struct{})}
+	return &java{n: n, started: time.Now(), taken: make(map[work]*takenWork), rests: make(map[work]time.Time), told: make(map[int64]struct{})}
 }
 
 // reported tells whether to tell of the branch: once.
@@ -95,9 +101,12 @@ func (j *java) present() bool {
 func (j *java) timeForStrays(java bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	wait := 5 * time.Second
-	if java {
-		wait = 500 * time.Millisecond
+	wait := straysSeldom
+	switch {
+	case java:
+		wait = straysOften
+	case time.Since(j.started) < straysAfter || time.Since(j.seen) < straysAfter:
+		wait = straysNow
 	}
 	if time.Since(j.strays) < wait {
 		return false

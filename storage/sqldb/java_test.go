@@ -465,17 +465,36 @@ func TestWorkIsSharedWithJava(t *testing.T) {
 		java.release(committed)
 		require.NotContains(t, mine(), decided, "it rests")
 
-		// It is forgotten when it has left no trace for a while.
+	})
+}
+
+// A Java coordinator is forgotten when it has left no trace for a while; then all work
+// is this program's, and nothing is taken.
+func TestAJavaCoordinatorIsForgotten(t *testing.T) {
+	onEach(t, func(t *testing.T, cfg Config) {
+		s := quiet(t, cfg)
+		java := asJava{t, s}
+		now := time.Now()
+		decided := java.begin(1000, now.Add(-time.Minute), time.Hour)
+		java.setStatus(decided, protocol.StatusAsyncCommitting)
+		require.True(t, java.acquire(committed))
+		java.release(committed)
 		require.True(t, java.present())
-		for _, node := range []*Store{s, other} {
-			node.node.java.mu.Lock()
-			node.node.java.seen = now.Add(-2 * javaMemory)
-			node.node.java.mu.Unlock()
-			require.NoError(t, node.node.java.keep(t.Context()))
+		require.NoError(t, s.node.java.keep(t.Context()))
+		require.False(t, java.acquire(timeOuts))
+		require.Equal(t, []string{decided}, due(t, s, now))
+		s.node.java.mu.Lock()
+		s.node.java.seen = now.Add(-2 * javaMemory)
+		for _, w := range s.node.java.taken {
+			w.used = now.Add(-time.Minute)
 		}
+		s.node.java.mu.Unlock()
+		require.NoError(t, s.node.java.keep(t.Context()))
 		require.False(t, java.present())
-		require.Contains(t, mine(), decided)
-		require.True(t, java.acquire(timeOuts), "nothing is taken any more")
+		require.Equal(t, []string{decided}, due(t, s, now))
+		for _, w := range works {
+			require.True(t, java.acquire(w), "nothing is taken any more")
+		}
 	})
 }
 

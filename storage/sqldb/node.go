@@ -271,12 +271,10 @@ func (n *node) others() int {
 
 // leave gives the worker id back.
 func (n *node) leave(ctx context.Context) error {
-	if err := n.java.giveAll(ctx); err != nil {
-		return err
-	}
+	given := n.java.giveAll(ctx)
 	st := n.s.dialect.statement("DELETE FROM qiao_node WHERE worker=").param(n.workerID()).add(" AND token=").param(n.token)
 	if _, err := n.s.db.ExecContext(ctx, st.text.String(), st.args...); err != nil {
-		return fmt.Errorf("give worker id %d back: %w", n.workerID(), err)
+		return errors.Join(given, fmt.Errorf("give worker id %d back: %w", n.workerID(), err))
 	}
-	return nil
+	return given
 }
