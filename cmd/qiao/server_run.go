@@ -13,27 +13,51 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/qiao-tx/qiao/protocol"
+	"github.com/qiao-tx/qiao/server/cluster"
 	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/gateway"
 	"github.com/qiao-tx/qiao/server/peers"
 	"github.com/qiao-tx/qiao/server/txn"
+	"github.com/qiao-tx/qiao/storage"
+	"github.com/qiao-tx/qiao/storage/raft"
 )
 
 // undoDeletionDelay is how long after the start clients are first told to
 // delete old undo logs, as in Seata.
 const undoDeletionDelay = 3 * time.Minute
 
+// message is short for use in types of functions.
+type message = protocol.Message
+
+// decider is what decides here: a coordinator, or at a node of a cluster what finds
+// the leader's.
+type decider interface {
+	gateway.Coordinator
+	Drain(ctx context.Context) error
+}
+
 // coordinatorServer is a running server: its parts in the order in which they
 // were started.
 type coordinatorServer struct {
-	cfg         config.Config
-	logger      *slog.Logger
-	store       durableStore
-	storePlace  string
-	peers       *peers.Registry
-	coordinator *coordinator.Coordinator
-	gateway     *gateway.Server
+	cfg        config.Config
+	logger     *slog.Logger
+	store      durableStore
+	storePlace string
+	peers      *peers.Registry
+	decider    decider
+	// here takes requests of other nodes, which nodes lists; nil where there are none.
+	here  cluster.Requests
+	nodes func() []storage.Node
+	// node, run and resign are a cluster's only.
+	node   *raft.Store
+	run    func(context.Context)
+	resign func(context.Context) error
+	close  func() // of the decider
+	// mesh is nil where no other coordinator shares the store.
+	mesh    *cluster.Mesh
+	gateway *gateway.Server
 	// announcement is nil where no registry is configured.
 	announcement *announcement
 
@@ -52,6 +76,10 @@ const heapFloor = 64 << 20
 func runServer(ctx context.Context, cfg config.Config, logger *slog.Logger, open storeOpener) error {
 	floor := make([]byte, heapFloor) // never touched: it takes address space, not memory
 	defer runtime.KeepAlive(floor)
+	cfg, err := forCluster(cfg)
+	if err != nil {
+		return err
+	}
 	listener, err := listenTCP(cfg.Listen)
 	if err != nil {
 		return err
@@ -117,8 +145,23 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 	s := &coordinatorServer{
 		cfg: cfg, logger: logger, store: store, storePlace: opened.place, peers: peers.New(logger), served: make(chan error, 1),
 	}
-	s.coordinator, err = coordinator.New(ctx, coordinator.Config{
-		Store: store, Sole: opened.sole, Dispatcher: s.peers, Address: address, WorkerID: opened.workerID, Worker: opened.worker, Logger: logger,
+	if err := s.decide(ctx, opened, address); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	s.gateway = gateway.New(s.gatewayConfig())
+	background := s.start(ctx, listener)
+	logger.Info("serving", "address", listener.Addr().String(), "advertised", address, "data", cfg.Data, "version", buildVersion())
+	if registry != nil {
+		s.announcement = announce(background, registry, address, opened.sole, logger)
+	}
+	return s, nil
+}
+
+// decide makes what decides, over the open store.
+func (s *coordinatorServer) decide(ctx context.Context, opened openedStore, address string) error {
+	cfg := &s.cfg
+	base := coordinator.Config{
+		Store: s.store, Sole: opened.sole, Dispatcher: s.peers, Address: address, WorkerID: opened.workerID, Worker: opened.worker, Logger: s.logger,
 		AnswerTimeout: cfg.AnswerTimeout,
 		Machine: txn.Machine{
 			// An answer that comes at the last moment still comes in time.
@@ -130,31 +173,63 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 			NotFoundGraceMillis: cfg.XANotFoundGrace.Milliseconds(),
 			Parallel:            cfg.ParallelBranches,
 		},
-	})
-	if err == nil {
-		err = s.coordinator.Start(ctx)
 	}
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
+	if opened.node != nil {
+		s.joinCluster(opened.node, base)
+	} else {
+		c, err := coordinator.New(ctx, base)
+		if err == nil {
+			err = c.Start(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		s.decider, s.close = c, c.Close
+		if shared, ok := s.store.(storage.Shared); ok {
+			s.here, s.nodes = c, shared.Nodes
+		}
 	}
-	s.gateway = gateway.New(gateway.Config{
-		Coordinator: s.coordinator, Peers: s.peers, StoreStats: store.Stats, Health: store.Err,
-		Logger: logger, Version: buildVersion(),
+	if s.nodes != nil {
+		s.mesh = cluster.New(cluster.Config{
+			Address: address, Nodes: s.nodes, Peers: s.peers, Requests: s.here, Logger: s.logger, AnswerTimeout: cfg.AnswerTimeout,
+		})
+	}
+	return nil
+}
+
+func (s *coordinatorServer) gatewayConfig() gateway.Config {
+	cfg := &s.cfg
+	groups, _ := s.store.(gateway.GroupStore) // nil when the store keeps none
+	g := gateway.Config{
+		Groups:      gateway.Groups{Store: groups, Namespace: cfg.Namespace, Cluster: cfg.NamingCluster},
+		Coordinator: s.decider, Peers: s.peers, Mesh: s.mesh, StoreStats: s.store.Stats, Health: s.store.Err,
+		Logger: s.logger, Version: buildVersion(),
 		MaxConnections: cfg.MaxConnections, MaxRequests: cfg.MaxRequests,
 		FirstBytesTimeout: cfg.FirstBytesTimeout, ReadIdleTimeout: cfg.ReadIdleTimeout,
 		BatchResponses: cfg.BatchResponses,
-	})
+	}
+	if s.node != nil {
+		g.Store, g.Collectors = s.node.Serve, clusterMetrics(s.node)
+		g.Standing = func() any { return standingOf(s.node) }
+	}
+	return g
+}
+
+// start starts the server's goroutines. They work until cancel is called.
+func (s *coordinatorServer) start(ctx context.Context, listener net.Listener) context.Context {
 	var background context.Context
 	background, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.work.Go(func() { s.served <- s.gateway.Serve(listener) })
-	s.work.Go(func() {
-		s.peers.DeleteUndoLogsEvery(background, undoDeletionDelay, cfg.UndoDeletePeriod, int16(cfg.UndoSaveDays))
-	})
-	logger.Info("serving", "address", listener.Addr().String(), "advertised", address, "data", cfg.Data, "version", buildVersion())
-	if registry != nil {
-		s.announcement = announce(background, registry, address, opened.sole, logger)
+	if s.mesh != nil {
+		s.work.Go(func() { s.mesh.Run(background) })
 	}
-	return s, nil
+	if s.run != nil {
+		s.work.Go(func() { s.run(background) })
+	}
+	s.work.Go(func() {
+		s.peers.DeleteUndoLogsEvery(background, undoDeletionDelay, s.cfg.UndoDeletePeriod, int16(s.cfg.UndoSaveDays))
+	})
+	return background
 }
 
 // stop ends the parts in the reverse order. When ctx ends first it does not
@@ -164,7 +239,8 @@ func (s *coordinatorServer) stop(ctx context.Context) error {
 		s.announcement.withdraw(ctx, s.cfg.RegistryLeaveWait)
 	}
 	s.gateway.Stop()
-	if err := s.coordinator.Drain(ctx); err != nil {
+	s.passOn(ctx)
+	if err := s.decider.Drain(ctx); err != nil {
 		s.logger.Warn("stopping although requests are under way; their clients will ask again", "error", err)
 	}
 	if err := s.gateway.Close(ctx); err != nil {
@@ -172,6 +248,8 @@ func (s *coordinatorServer) stop(ctx context.Context) error {
 	}
 	s.cancel()
 	s.work.Wait()
-	s.coordinator.Close()
+	if s.close != nil {
+		s.close()
+	}
 	return s.store.Close()
 }

@@ -16,8 +16,9 @@ type call struct {
 	// start is the position of its first byte in all bytes ever queued.
 	start uint64
 
-	// Of an asynchronous call:
+	// Of an asynchronous call, one of done and respond:
 	done     func(protocol.Message, error)
+	respond  func(Response, error)
 	timeout  time.Duration
 	deadline time.Time
 
@@ -62,6 +63,17 @@ func (c *Conn) Go(m protocol.Message, timeout time.Duration, done func(protocol.
 	if _, err := c.begin(p, m, nil); err != nil {
 		c.recycle(p)
 		done(nil, err)
+	}
+}
+
+// Ask is Go for a request with a head map, which is not changed and may be nil,
+// whose answer's head map matters too.
+func (c *Conn) Ask(m protocol.Message, head map[string]string, timeout time.Duration, respond func(Response, error)) {
+	p := c.calls.Get().(*call)
+	p.respond, p.timeout, p.deadline = respond, timeout, time.Now().Add(timeout)
+	if _, err := c.begin(p, m, head); err != nil {
+		c.recycle(p)
+		respond(Response{}, err)
 	}
 }
 
@@ -118,9 +130,14 @@ func (c *Conn) resolve(id int32, r Response) {
 
 // deliver ends p, which is no longer pending.
 func (c *Conn) deliver(p *call, r Response, err error) {
-	if done := p.done; done != nil {
+	switch done, respond := p.done, p.respond; {
+	case done != nil:
 		c.recycle(p)
 		done(r.Message, err)
+		return
+	case respond != nil:
+		c.recycle(p)
+		respond(r, err)
 		return
 	}
 	p.result, p.err = r, err
@@ -148,7 +165,7 @@ func (c *Conn) failOverdue(now time.Time) {
 	var overdue []*call
 	c.mu.Lock()
 	for id, p := range c.pending {
-		if p.done != nil && now.After(p.deadline) {
+		if (p.done != nil || p.respond != nil) && now.After(p.deadline) {
 			overdue = append(overdue, p)
 			delete(c.pending, id)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Config is the set-up of one server. Default gives the zero-effort values;
@@ -31,11 +32,15 @@ type Config struct {
 	// DiskReserveMiB is the free space of the disk, in MiB, below which nothing
 	// new is begun; 0 is none.
 	DiskReserveMiB int
-	// StoreMode names the store: "raft" is the embedded log, "db" a database that
-	// several servers can share.
+	// StoreMode names the store: "raft" is the embedded log, "db" a database and "redis"
+	// a Redis that several servers can share.
 	StoreMode string
 	// DB says which database, for StoreMode "db".
 	DB DB
+	// Cluster says which servers keep the log together, for StoreMode "raft".
+	Cluster Cluster
+	// Redis says which Redis, for StoreMode "redis".
+	Redis Redis
 
 	// LogFormat is "text" or "json", LogLevel "debug", "info", "warn" or "error".
 	LogFormat, LogLevel string
@@ -66,6 +71,9 @@ type Config struct {
 	// RegistryLeaveWait is how long a stopping server goes on as before after it has
 	// left the list, so that clients have noticed.
 	RegistryLeaveWait time.Duration
+	// Namespace and NamingCluster are what transaction groups are mapped to on this server
+	// (Seata's naming server).
+	Namespace, NamingCluster string
 	// Etcd says where etcd is, for RegistryType "etcd3".
 	Etcd Etcd
 
@@ -130,6 +138,8 @@ func Default() Config {
 		DiskReserveMiB:    256,
 		StoreMode:         "raft",
 		DB:                DB{Type: "mysql", Connections: 8, CreateTables: true, NodeLease: 6 * time.Second},
+		Cluster:           Cluster{Name: "qiao", ElectionTimeout: time.Second},
+		Redis:             defaultRedis(),
 		LogFormat:         "text",
 		LogLevel:          "info",
 		MaxConnections:    10_000,
@@ -138,6 +148,8 @@ func Default() Config {
 		ReadIdleTimeout:   15 * time.Second,
 		DrainTimeout:      30 * time.Second,
 		RegistryType:      "file",
+		Namespace:         "public",
+		NamingCluster:     "default",
 		RegistryLeaveWait: 3 * time.Second,
 		Etcd:              Etcd{Cluster: "default", LeaseTTL: 10 * time.Second},
 		AnswerTimeout:     15 * time.Second,
@@ -161,7 +173,7 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.validateListen())
 	bad(c.Data == "", "data: the directory of the store must be named")
 	bad(c.DiskReserveMiB < 0 || c.DiskReserveMiB > 1<<30, "disk-reserve-mib %d: want 0 to 2^30", c.DiskReserveMiB)
-	errs = append(errs, c.validateStore())
+	errs = append(errs, c.validateStore(), c.validateCluster())
 	bad(!oneOf(c.LogFormat, "text", "json"), "log.format %q: want text or json", c.LogFormat)
 	bad(!oneOf(c.LogLevel, "debug", "info", "warn", "error"), "log.level %q: want debug, info, warn or error", c.LogLevel)
 	bad(c.MaxConnections < 1, "max-connections %d: want at least 1", c.MaxConnections)
@@ -169,7 +181,7 @@ func (c *Config) Validate() error {
 	bad(c.ReadIdleTimeout != 0 && c.ReadIdleTimeout < time.Second,
 		"read-idle-timeout %v: want at least 1s, or 0 for never; clients send a heartbeat every 5 to 10 seconds", c.ReadIdleTimeout)
 	bad(c.UndoSaveDays < 1 || c.UndoSaveDays > 32767, "undo.save-days %d: want 1 to 32767", c.UndoSaveDays)
-	errs = append(errs, c.validateRegistry())
+	errs = append(errs, c.validateRegistry(), c.validateGroups())
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -219,12 +231,14 @@ func (c *Config) validateRegistry() error {
 // validateStore leaves the form of the URL to the store itself.
 func (c *Config) validateStore() error {
 	switch db := c.DB; {
+	case strings.EqualFold(c.StoreMode, "redis"):
+		return c.Redis.validate()
 	case strings.EqualFold(c.StoreMode, "raft"):
 		if db.URL != "" {
 			return errors.New("store.db.url is set, but store.mode is raft; write db to keep transactions in the database")
 		}
 	case !strings.EqualFold(c.StoreMode, "db"):
-		return fmt.Errorf("store.mode %q: want raft, the embedded log, or db; this release knows no other store", c.StoreMode)
+		return fmt.Errorf("store.mode %q: want raft, the embedded log, db or redis; this release knows no other store", c.StoreMode)
 	case !oneOf(strings.ToLower(db.Type), "mysql", "mariadb", "postgresql"):
 		return fmt.Errorf("store.db.type %q: want mysql, mariadb or postgresql", db.Type)
 	case db.URL == "":
@@ -255,6 +269,17 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// validateGroups checks what transaction groups are mapped to, as it stands in rows
+// of Seata's vgroup_table.
+func (c *Config) validateGroups() error {
+	for key, value := range map[string]string{"registry.namingserver.namespace": c.Namespace, "registry.namingserver.cluster": c.NamingCluster} {
+		if value == "" || len(value) > 255 || strings.ContainsFunc(value, unicode.IsControl) {
+			return fmt.Errorf("%s %q: want a name of at most 255 characters", key, value)
+		}
+	}
+	return nil
 }
 
 func oneOf(value string, allowed ...string) bool {

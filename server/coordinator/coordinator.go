@@ -34,6 +34,9 @@ type Config struct {
 	// transaction stands as it was left here. With other nodes on the store each
 	// answer that changes nothing is preceded by a Load.
 	Sole bool
+	// TellAgain has the failures of requests that are worth asking again, here or
+	// at another node, carry HeadAgain.
+	TellAgain bool
 	// Address is host:port, the first part of the XIDs begun here.
 	Address string
 	// WorkerID, 0 to 1023, keeps the ids of nodes apart.
@@ -195,9 +198,11 @@ func (c *Coordinator) Close() {
 	c.stopping.Unlock()
 	if first {
 		close(c.closing)
-		c.runners.close()
 	}
 	c.work.Wait()
+	if first {
+		c.runners.close() // not sooner: what had entered may only now get to them
+	}
 	for i := range c.lanes {
 		c.lanes[i].abandonAll()
 	}

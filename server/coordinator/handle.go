@@ -33,7 +33,32 @@ const (
 	// HeadStatus is the true status, as a decimal number, where the message
 	// body says what a Java transaction manager must read.
 	HeadStatus = "qiao-status"
+	// HeadAgain is on a failure only between nodes: Unwritten when nothing was done,
+	// Unknown when it is not known whether it was.
+	HeadAgain = "qiao-again"
 )
+
+// Values of HeadAgain.
+const (
+	Unwritten = "unwritten"
+	Unknown   = "unknown"
+)
+
+// again is the head map of a failure that is worth asking again.
+func (c *Coordinator) again(err error) map[string]string {
+	if !c.cfg.TellAgain || err == nil {
+		return nil
+	}
+	var held *storage.LockHeld
+	switch {
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrClosed), errors.Is(err, errStopped):
+		return map[string]string{HeadAgain: Unwritten}
+	case errors.As(err, &held), errors.Is(err, storage.ErrFull), errors.Is(err, storage.ErrInvalidBatch), errors.Is(err, storage.ErrMoved):
+		return nil
+	default:
+		return map[string]string{HeadAgain: Unknown}
+	}
+}
 
 // Replier takes the one answer to a request. It must not block.
 type Replier func(m protocol.Message, head map[string]string)
@@ -69,7 +94,7 @@ func (c *Coordinator) Handle(from Caller, m protocol.Message, head map[string]st
 func (c *Coordinator) begin(from Caller, m *protocol.GlobalBegin, reply Replier) {
 	if c.draining.Load() {
 		reply(&protocol.GlobalBeginResult{TxResult: protocol.Failure(protocol.ExceptionBeginFailed,
-			"this coordinator is shutting down and begins no transaction; another node does")}, nil)
+			"this coordinator is shutting down and begins no transaction; another node does")}, c.again(errStopped))
 		return
 	}
 	id := c.ids.next()
@@ -84,7 +109,7 @@ func (c *Coordinator) begin(from Caller, m *protocol.GlobalBegin, reply Replier)
 			c.stats.begun.Add(1)
 			result.XID = x
 		}
-		reply(result, nil)
+		reply(result, c.again(err))
 	})
 }
 
@@ -94,7 +119,7 @@ func (c *Coordinator) commit(from Caller, m *protocol.GlobalCommit, reply Replie
 		if err != nil {
 			// Java's transaction manager takes the status for the answer and
 			// never looks at the result code: this one makes it report an error.
-			reply(&protocol.GlobalCommitResult{TxResult: c.head(r, err, protocol.ExceptionFailedStore), Status: protocol.StatusFinished}, nil)
+			reply(&protocol.GlobalCommitResult{TxResult: c.head(r, err, protocol.ExceptionFailedStore), Status: protocol.StatusFinished}, c.again(err))
 			return
 		}
 		reply(&protocol.GlobalCommitResult{TxResult: protocol.OK(), Status: txn.CommitAnswer(r.Status)}, trueStatus(qiao, r.Status))
@@ -108,7 +133,7 @@ func (c *Coordinator) rollback(from Caller, m *protocol.GlobalRollback, reply Re
 		if err != nil {
 			// UnKnown is the status Java neither reports as done nor as failed.
 			result.Status = protocol.StatusUnKnown
-			reply(result, nil)
+			reply(result, c.again(err))
 			return
 		}
 		reply(result, trueStatus(qiao, r.Status))
@@ -117,7 +142,7 @@ func (c *Coordinator) rollback(from Caller, m *protocol.GlobalRollback, reply Re
 
 func (c *Coordinator) report(m *protocol.GlobalReport, reply Replier) {
 	c.submit(m.XID, txn.SagaReport{Status: m.Status}, func(r txn.Reply, err error) {
-		reply(&protocol.GlobalReportResult{TxResult: c.head(r, err, protocol.ExceptionFailedStore), Status: r.Status}, nil)
+		reply(&protocol.GlobalReportResult{TxResult: c.head(r, err, protocol.ExceptionFailedStore), Status: r.Status}, c.again(err))
 	})
 }
 
@@ -138,14 +163,14 @@ func (c *Coordinator) register(from Caller, m *protocol.BranchRegister, requestK
 		if result.Code == protocol.ResultSuccess {
 			c.stats.branches.Add(1)
 		}
-		reply(result, nil)
+		reply(result, c.again(err))
 	})
 }
 
 func (c *Coordinator) reportBranch(m *protocol.BranchReport, reply Replier) {
 	e := txn.Report{BranchID: m.BranchID, Status: m.Status, ApplicationData: m.ApplicationData}
 	c.submit(m.XID, e, func(r txn.Reply, err error) {
-		reply(&protocol.BranchReportResult{TxResult: c.head(r, err, protocol.ExceptionBranchReportFailed)}, nil)
+		reply(&protocol.BranchReportResult{TxResult: c.head(r, err, protocol.ExceptionBranchReportFailed)}, c.again(err))
 	})
 }
 
@@ -170,7 +195,7 @@ func (c *Coordinator) globalStatus(ctx context.Context, m *protocol.GlobalStatus
 	if err == nil {
 		result.Status = txn.Status(&s)
 	}
-	reply(result, nil)
+	reply(result, c.again(err))
 }
 
 func (c *Coordinator) lockQuery(ctx context.Context, m *protocol.GlobalLockQuery, reply Replier) {
@@ -185,7 +210,7 @@ func (c *Coordinator) lockQuery(ctx context.Context, m *protocol.GlobalLockQuery
 	}
 	reply(&protocol.GlobalLockQueryResult{
 		TxResult: c.head(txn.Reply{}, err, protocol.ExceptionLockableCheckFailed), Lockable: err == nil,
-	}, nil)
+	}, c.again(err))
 }
 
 // head is the head of an answer: success, what the machine refused, or, with

@@ -164,7 +164,9 @@ type gate struct {
 	shut chan struct{}
 	// before runs ahead of an Apply; its error is the Apply's.
 	before func(b *storage.Batch) error
-	loads  int
+	// after runs once, behind the next Apply and before its answer.
+	after func(b *storage.Batch)
+	loads int
 }
 
 func (g *gate) Load(ctx context.Context, xid string) (storage.State, error) {
@@ -185,7 +187,8 @@ func (g *gate) loaded() int {
 
 func (g *gate) Apply(ctx context.Context, b *storage.Batch) error {
 	g.mu.Lock()
-	shut, before := g.shut, g.before
+	shut, before, after := g.shut, g.before, g.after
+	g.after = nil
 	g.mu.Unlock()
 	if shut != nil {
 		<-shut
@@ -195,7 +198,11 @@ func (g *gate) Apply(ctx context.Context, b *storage.Batch) error {
 			return err
 		}
 	}
-	return g.Store.Apply(ctx, b)
+	err := g.Store.Apply(ctx, b)
+	if after != nil {
+		after(b)
+	}
+	return err
 }
 
 // submitter is the gate for who does not wait. Like the default store it refuses

@@ -108,6 +108,9 @@ func (l *lane) take() bool {
 	clear(r.calls)
 	r.calls, l.queue = l.queue, r.calls[:0]
 	if len(r.calls) > 0 {
+		// They may have come after this service's last Batch: this process may have
+		// stood still in between, and another node acted.
+		r.remembered = r.state != nil
 		return true
 	}
 	l.running = false

@@ -103,3 +103,21 @@ func TestAnotherNodesChangesAreSeen(t *testing.T) {
 		require.Equal(t, protocol.ExceptionGlobalTransactionNotExist, report.message().(*protocol.BranchReportResult).Exception)
 	})
 }
+
+// What comes while a Batch is under way is not answered from what that Batch led to:
+// the process may have stood still in between, and another node acted.
+func TestAnswersFromARememberedState(t *testing.T) {
+	withOthers(t, Config{}, func(t *testing.T, b *bench) {
+		xid := b.begin(time.Minute)
+		var late *answer
+		b.store.after = func(batch *storage.Batch) {
+			late = b.post(b.c, java, &protocol.BranchReport{XID: xid, BranchID: 7}, nil)
+			require.NoError(t, b.store.Store.Apply(t.Context(), &storage.Batch{
+				XID: xid, Revision: batch.Revision + 1, Finish: &storage.Tombstone{Outcome: protocol.StatusCommitted},
+			}))
+		}
+		b.register(xid, protocol.TypeAT, "db", "t:1")
+		synctest.Wait()
+		require.Equal(t, protocol.ExceptionGlobalTransactionNotExist, late.message().(*protocol.BranchReportResult).Exception)
+	})
+}

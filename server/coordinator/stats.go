@@ -21,6 +21,20 @@ type Stats struct {
 	Ticking, OrdersWaiting int
 }
 
+// Plus adds what an earlier Coordinator of the same server has done. What is under
+// way now is the later one's.
+func (n Stats) Plus(earlier Stats) Stats {
+	for _, sum := range [][2]*uint64{
+		{&n.Begun, &earlier.Begun}, {&n.Committed, &earlier.Committed}, {&n.RolledBack, &earlier.RolledBack},
+		{&n.TimedOut, &earlier.TimedOut}, {&n.Parked, &earlier.Parked}, {&n.Branches, &earlier.Branches},
+		{&n.LockConflicts, &earlier.LockConflicts}, {&n.Refused, &earlier.Refused}, {&n.Batches, &earlier.Batches},
+		{&n.Moved, &earlier.Moved}, {&n.Orders, &earlier.Orders}, {&n.Unanswered, &earlier.Unanswered}, {&n.Withheld, &earlier.Withheld},
+	} {
+		*sum[0] += *sum[1]
+	}
+	return n
+}
+
 type counters struct {
 	begun, committed, rolledBack, timedOut, parked atomic.Uint64
 	branches, conflicts, refused                   atomic.Uint64

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/qiao-tx/qiao/server/cluster"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
 	"github.com/qiao-tx/qiao/storage"
@@ -17,6 +18,7 @@ func (s *Server) newMetrics() *prometheus.Registry {
 		collectors.NewGoCollector(),
 		collector{s, metrics()},
 	)
+	r.MustRegister(s.cfg.Collectors...)
 	return r
 }
 
@@ -25,6 +27,7 @@ type snapshot struct {
 	coordinator coordinator.Stats
 	store       storage.Stats
 	peers       peers.Stats
+	mesh        cluster.Stats
 	server      *Server
 }
 
@@ -79,6 +82,16 @@ func metrics() []metric {
 		gauge("resource_managers", "Connected resource managers.", func(s *snapshot) int { return s.peers.RMs }),
 		gauge("resources", "Different resource ids served by connected resource managers.", func(s *snapshot) int { return s.peers.Resources }),
 
+		gauge("resource_managers_remote", "Resource managers connected to other nodes that orders may go to.", func(s *snapshot) int { return s.peers.Remote }),
+
+		gauge("nodes", "Other coordinators that share the store.", func(s *snapshot) int { return s.mesh.Nodes }),
+		gauge("nodes_linked", "Other coordinators that this one has a link to.", func(s *snapshot) int { return s.mesh.Links }),
+		gauge("nodes_linking", "Other coordinators that have a link to this one.", func(s *snapshot) int { return s.mesh.Guests }),
+		counter("orders_relayed", "Phase-two orders given by way of another coordinator.", func(s *snapshot) uint64 { return s.mesh.Relayed }),
+		counter("orders_carried", "Phase-two orders of other coordinators given to resource managers of this one.", func(s *snapshot) uint64 { return s.mesh.Carried }),
+		counter("requests_forwarded", "Requests of clients passed on to another coordinator.", func(s *snapshot) uint64 { return s.mesh.Forwarded }),
+		counter("requests_taken", "Requests passed on by other coordinators.", func(s *snapshot) uint64 { return s.mesh.Taken }),
+
 		gauge("connections", "Open connections.", func(s *snapshot) int64 { return s.server.connections.inside.Load() }),
 		counter("connections_refused", "Connections closed because there were too many.", func(s *snapshot) uint64 { return s.server.connections.refused.Load() }),
 		gauge("requests_under_way", "Requests without an answer yet.", func(s *snapshot) int64 { return s.server.requests.inside.Load() }),
@@ -102,6 +115,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	cfg := &c.server.cfg
 	s := &snapshot{
 		coordinator: cfg.Coordinator.Stats(), store: cfg.StoreStats(), peers: cfg.Peers.Stats(), server: c.server,
+	}
+	if cfg.Mesh != nil {
+		s.mesh = cfg.Mesh.Stats()
 	}
 	for _, m := range c.metrics {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(s))

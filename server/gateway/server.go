@@ -11,10 +11,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/compress"
 	"github.com/qiao-tx/qiao/protocol/rpc"
 	"github.com/qiao-tx/qiao/protocol/rpc/grpc"
+	"github.com/qiao-tx/qiao/server/cluster"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
 	"github.com/qiao-tx/qiao/storage"
@@ -32,11 +35,23 @@ type Coordinator interface {
 type Config struct {
 	Coordinator Coordinator
 	Peers       *peers.Registry
+	// Mesh takes the connections of other nodes; nil where there are none.
+	Mesh *cluster.Mesh
+	// Store takes the connections of other nodes' stores, from their first byte on; nil
+	// where there are none. It closes what it refuses, and says why.
+	Store func(net.Conn) error
+	// Standing is what /cluster tells; nil where there is no cluster.
+	Standing func() any
+	// Collectors are metrics beside the server's own.
+	Collectors []prometheus.Collector
 	// StoreStats and Health are asked when somebody reads the metrics or the
 	// health. Health answers why the server cannot work, or nil.
 	StoreStats func() storage.Stats
 	Health     func() error
 	Logger     *slog.Logger
+	// Groups are the transaction groups that this server's cluster serves; the zero
+	// keeps none.
+	Groups Groups
 	// Version is the build's, for /version.
 	Version string
 	// MaxConnections bounds the open connections, MaxRequests the requests that
@@ -95,6 +110,10 @@ var (
 	errTooMany      = fmt.Errorf("%w: too many connections", grpc.ErrUnavailable)
 	errUnregistered = errors.New("a request came before any registration")
 	errNoRequest    = errors.New("the message is no request to a coordinator")
+
+	errNoCluster         = errors.New("this server is no node of a cluster (cluster.nodes)")
+	errAlone             = errors.New("this coordinator shares its store with no other one")
+	errBothClientAndNode = errors.New("a client's connection cannot become another node's")
 )
 
 // Serve accepts connections of l, which it closes, until Stop. It may be called
@@ -186,10 +205,25 @@ func (s *Server) serve(nc net.Conn) {
 		_ = nc.Close()
 	case spoken == speaksHTTP2:
 		s.serveGRPC(c)
+	case spoken == speaksNode:
+		s.serveStore(c)
 	case spoken == speaksHTTP:
 		s.handoff.give(c)
 	default:
 		s.serveSeata(c, "seata")
+	}
+}
+
+// serveStore gives a connection to the store.
+func (s *Server) serveStore(nc net.Conn) {
+	take := s.cfg.Store
+	if take == nil {
+		s.logEnd("refused another server's store", nc, errNoCluster)
+		_ = nc.Close()
+		return
+	}
+	if err := take(nc); err != nil {
+		s.logEnd("refused another server's store", nc, err)
 	}
 }
 
@@ -211,6 +245,9 @@ func (s *Server) serveSeata(nc net.Conn, transport string) {
 	<-ses.conn.Done()
 	ses.channel.Close()
 	ses.conn.Wait()
+	if ses.guest != nil {
+		ses.guest.Close()
+	}
 	s.mu.Lock()
 	delete(s.sessions, ses)
 	s.mu.Unlock()

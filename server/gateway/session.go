@@ -9,6 +9,7 @@ import (
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/rpc"
+	"github.com/qiao-tx/qiao/server/cluster"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
 )
@@ -28,12 +29,18 @@ type session struct {
 	// transport is "seata" or "grpc", for the log.
 	transport string
 	ready     chan struct{} // closed when conn and channel are set
+	// guest is set, by the connection's reader, once it is a link of another node.
+	guest *cluster.Guest
 }
 
 // handle takes one message. It runs on the connection's reader and does not
 // block.
 func (s *session) handle(_ *rpc.Conn, r rpc.Request) {
 	<-s.ready
+	if s.guest != nil {
+		s.guest.Handle(r)
+		return
+	}
 	switch m := r.Message.(type) {
 	case *protocol.RegisterTM:
 		s.registerTM(r, m)
@@ -75,7 +82,8 @@ func (s *session) request(id *peers.Identity, m protocol.Message, head map[strin
 			s.server.cfg.Logger.Error("too many requests under way: further ones fail at once; raise max-requests or add servers",
 				"limit", requests.limit, "client", id.ClientID)
 		}
-		answer := overloaded(m, requests.limit)
+		answer := coordinator.Failed(m, fmt.Sprintf(
+			"the coordinator is overloaded: %d requests are under way; nothing was done, try again later", requests.limit))
 		if answer == nil {
 			return false
 		}
@@ -102,6 +110,10 @@ func (s *session) reply(r rpc.Request, m protocol.Message, head map[string]strin
 }
 
 func (s *session) registerTM(r rpc.Request, m *protocol.RegisterTM) {
+	if cluster.IsNode(r.Head) {
+		s.registerNode(r)
+		return
+	}
 	qiao := isQiao(r)
 	if err := s.channel.RegisterTM(&m.Identity, qiao); err != nil {
 		return // the connection has ended
@@ -109,6 +121,19 @@ func (s *session) registerTM(r rpc.Request, m *protocol.RegisterTM) {
 	s.conn.SpeakAs(r)
 	s.logRegistration("a transaction manager registered", &m.Identity)
 	s.reply(r, &protocol.RegisterTMResult{Result: succeeded(), Identified: true, Version: protocol.SeataVersion}, levelHead(qiao))
+}
+
+// registerNode makes the session another node's.
+func (s *session) registerNode(r rpc.Request) {
+	mesh := s.server.cfg.Mesh
+	switch {
+	case s.channel.Identity() != nil:
+		s.refuse(errBothClientAndNode, r.Message)
+	case mesh == nil:
+		cluster.Refuse(s.conn, r, errAlone)
+	default:
+		s.guest = mesh.Accept(s.conn, r)
+	}
 }
 
 func (s *session) registerRM(r rpc.Request, m *protocol.RegisterRM) {

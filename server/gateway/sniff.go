@@ -19,6 +19,7 @@ const (
 	speaksHTTP
 	speaksHTTP2
 	speaksTLS
+	speaksNode // the store of another node of the cluster
 )
 
 // openings are the first bytes of what may arrive. None is the beginning of
@@ -30,6 +31,7 @@ var openings = []struct {
 	{"\xda\xda", speaksSeata},
 	{"PRI * HTTP/2.0\r\n", speaksHTTP2},
 	{"\x16\x03", speaksTLS},
+	{"qiao-raft ", speaksNode},
 	{"GET ", speaksHTTP},
 	{"HEAD ", speaksHTTP},
 	{"POST ", speaksHTTP},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,41 +20,63 @@ var ErrNoChannel = errors.New("no connected client serves the resource")
 //
 // The channel is the one of clientID, which registered the branch, or else one
 // of the same application on the same address, of the same application, and,
-// with anyApplication or without a clientID, of another one.
+// with anyApplication or without a clientID, of another one. Of equals, one of a
+// client that is connected here comes before one at another node.
 func (r *Registry) Send(resourceID, clientID string, anyApplication bool, order protocol.Message,
 	timeout time.Duration, done func(protocol.Message, error),
 ) {
-	c := r.choose(resourceID, clientID, anyApplication)
+	r.send(&request{resourceID, clientID, anyApplication, order, timeout, done}, nil)
+}
+
+// request is what Send was asked for.
+type request struct {
+	resourceID, clientID string
+	anyApplication       bool
+	order                protocol.Message
+	timeout              time.Duration
+	done                 func(protocol.Message, error)
+}
+
+// send gives the order to the best channel but those that had ended before they got
+// it, which this node may learn later than from their node's answer.
+func (r *Registry) send(s *request, ended []*Channel) {
+	c := r.choose(s.resourceID, s.clientID, s.anyApplication, ended...)
 	if c == nil {
-		done(nil, fmt.Errorf("%w %s, for a branch of %s", ErrNoChannel, resourceID, clientID))
+		s.done(nil, fmt.Errorf("%w %s, for a branch of %s", ErrNoChannel, s.resourceID, s.clientID))
 		return
 	}
-	c.conn.Go(order, timeout, func(answer protocol.Message, err error) {
+	c.carrier.Go(s.order, s.timeout, func(answer protocol.Message, err error) {
+		if errors.Is(err, ErrEnded) {
+			r.send(s, append(ended, c))
+			return
+		}
 		if err == nil {
-			if err = checkAnswer(order, answer); err != nil {
+			if err = checkAnswer(s.order, answer); err != nil {
 				r.logger.Warn("a resource manager answered nonsense", "client", c.Identity().ClientID,
-					"resource", resourceID, "order", fmt.Sprintf("%T", order), "error", err)
+					"resource", s.resourceID, "order", fmt.Sprintf("%T", s.order), "error", err)
 			}
 		}
 		if err != nil {
-			done(nil, fmt.Errorf("resource manager %s: %w", c.Identity().ClientID, err))
+			s.done(nil, fmt.Errorf("resource manager %s: %w", c.Identity().ClientID, err))
 			return
 		}
-		done(answer, nil)
+		s.done(answer, nil)
 	})
 }
 
-// choose picks a channel, or returns nil.
-func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Channel {
+// choose picks a channel that is none of those excluded, or returns nil.
+func (r *Registry) choose(resourceID, clientID string, anyApplication bool, excluded ...*Channel) *Channel {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	// A new process may have the port of one that is gone.
-	if c := r.clients[clientID]; c != nil && c.serves(resourceID) {
-		return c
+	for _, c := range r.clients[clientID] {
+		if c.serves(resourceID) && !slices.Contains(excluded, c) {
+			return c
+		}
 	}
 	hosts := r.resources[resourceID]
 	application, address := splitClientID(clientID)
-	wanted := hostKey{application, address.Addr()}
+	wanted := hostKey{application: application, ip: address.Addr()}
 	anyApplication = anyApplication || clientID == ""
 	var best *Channel
 	bestRank := rankNone
@@ -62,7 +85,7 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 			continue
 		}
 		for _, c := range h.channels {
-			if rank := rankOf(key, wanted, c.serves(resourceID)); rank < bestRank {
+			if rank := rankOf(key, wanted, c.serves(resourceID)); rank < bestRank && !slices.Contains(excluded, c) {
 				best, bestRank = c, rank
 			}
 		}
@@ -72,26 +95,31 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 
 // Ranks of a channel for an order, best first. Those that registered the
 // resource themselves come before those that only stand in for another channel
-// of their host: Java does not tell the two apart, and so may ask a process that
-// has never heard of the resource while another one that has is connected.
+// of their host, at the same node: Java does not tell the two apart, and so may
+// ask a process that has never heard of the resource while another one that has
+// is connected. Within each rank the clients of this node come first.
 const (
-	rankSameHost = iota
+	rankSameHost = 2 * iota
 	rankSameApplication
 	rankOtherApplication
 	rankStandIn
-	rankNone = 2 * rankStandIn
+	rankNone      = 2 * rankStandIn
+	rankElsewhere = 1
 )
 
 func rankOf(have, want hostKey, registered bool) int {
 	rank := rankOtherApplication
 	switch {
-	case have == want:
+	case have.application == want.application && have.ip == want.ip:
 		rank = rankSameHost
 	case have.application == want.application:
 		rank = rankSameApplication
 	}
 	if !registered {
 		rank += rankStandIn
+	}
+	if have.node != "" {
+		rank += rankElsewhere
 	}
 	return rank
 }
@@ -144,7 +172,7 @@ func checkAnswer(order, answer protocol.Message) error {
 }
 
 // DeleteUndoLogs tells one channel of each resource to delete undo logs that
-// are older than days. It has no answer; a channel that cannot be told is told
+// are older than days; other nodes tell those of their own clients. It has no answer; a channel that cannot be told is told
 // the next time. A client before Seata 0.8 does not know the message, and gets
 // none.
 func (r *Registry) DeleteUndoLogs(days int16) {
@@ -172,7 +200,7 @@ func (r *Registry) DeleteUndoLogs(days int16) {
 func anyServing(hosts map[hostKey]*host, resource string) *Channel {
 	for _, h := range hosts {
 		for _, c := range h.channels {
-			if c.serves(resource) && c.knowsUndoLogDelete() {
+			if c.conn != nil && c.serves(resource) && c.knowsUndoLogDelete() {
 				return c
 			}
 		}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,11 +17,18 @@ import (
 
 // Conn is what this package needs of a connection.
 type Conn interface {
-	// Go sends a request. done is called once, from any goroutine, with the
-	// answer or with the error that there was none within timeout.
-	Go(m protocol.Message, timeout time.Duration, done func(protocol.Message, error))
+	Carrier
 	// Send sends a request that has no answer.
 	Send(m protocol.Message) error
+}
+
+// Carrier takes orders to a resource manager.
+type Carrier interface {
+	// Go sends a request. done is called once, from any goroutine, with the
+	// answer or with the error that there was none within timeout. Go does not
+	// block. An error that wraps ErrEnded says that the resource manager did not
+	// get the request and never will; it is then given to another.
+	Go(m protocol.Message, timeout time.Duration, done func(protocol.Message, error))
 }
 
 // ErrEnded: the channel's connection has ended.
@@ -35,17 +44,23 @@ type Registry struct {
 	mu       sync.RWMutex
 	channels map[*Channel]struct{}
 	hosts    map[hostKey]*host
-	// clients finds the channels of hosts by their client ids.
-	clients map[string]*Channel
+	// clients finds the channels of hosts by their client ids: at most one of each
+	// node, those of this one first.
+	clients map[string][]*Channel
 	// resources lists the hosts that serve a resource.
 	resources map[string]map[hostKey]*host
+	watches   map[*Watch]struct{}
+	// numbered counts the channels ever opened.
+	numbered uint64
 }
 
-// hostKey is one application on one address: Seata takes its channels for
-// parts of one process.
+// hostKey is one application on one address, as one node sees it: Seata takes its
+// channels for parts of one process.
 type hostKey struct {
 	application string
 	ip          netip.Addr
+	// node is the coordinator that it is connected to; empty for this one.
+	node string
 }
 
 // clientID is "applicationId:ip:port".
@@ -67,8 +82,9 @@ func New(logger *slog.Logger) *Registry {
 		logger:    logger,
 		channels:  make(map[*Channel]struct{}),
 		hosts:     make(map[hostKey]*host),
-		clients:   make(map[string]*Channel),
+		clients:   make(map[string][]*Channel),
 		resources: make(map[string]map[hostKey]*host),
+		watches:   make(map[*Watch]struct{}),
 	}
 }
 
@@ -76,6 +92,12 @@ func New(logger *slog.Logger) *Registry {
 // resource manager, or both.
 type Channel struct {
 	registry *Registry
+	// node is the coordinator that the client is connected to; empty for this one.
+	node string
+	// number is the channel's among those of this Registry.
+	number  uint64
+	carrier Carrier
+	// conn is the carrier of a client that is connected here, else nil.
 	conn     Conn
 	remote   netip.AddrPort
 	identity atomic.Pointer[Identity]
@@ -103,8 +125,36 @@ type Identity struct {
 // Open makes a channel of a connection. It is unregistered; Close it when the
 // connection has ended.
 func (r *Registry) Open(conn Conn, remote netip.AddrPort) *Channel {
-	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	return &Channel{registry: r, conn: conn, remote: remote, resources: make(map[string]struct{})}
+	c := r.open("", conn, remote)
+	c.conn = conn
+	return c
+}
+
+// OpenRemote makes a channel of a client that is connected to another node, as
+// remote there. Its orders leave by carrier. It is for a resource manager, and a
+// channel of a client that is connected here comes before it where either would do.
+func (r *Registry) OpenRemote(node string, carrier Carrier, remote netip.AddrPort) *Channel {
+	return r.open(node, carrier, remote)
+}
+
+func (r *Registry) open(node string, carrier Carrier, remote netip.AddrPort) *Channel {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.numbered++
+	return &Channel{
+		registry: r, node: node, number: r.numbered, carrier: carrier,
+		remote:    netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()),
+		resources: make(map[string]struct{}),
+	}
+}
+
+// Number is the channel's: no other of its Registry ever has it.
+func (c *Channel) Number() uint64 { return c.number }
+
+// Order gives an order to this channel, whatever resources it has, as Send does.
+// That the answer is one to it is for the caller to see.
+func (c *Channel) Order(order protocol.Message, timeout time.Duration, done func(protocol.Message, error)) {
+	c.carrier.Go(order, timeout, done)
 }
 
 // Identity returns what the channel registered as, or nil before it has.
@@ -155,6 +205,19 @@ func (c *Channel) RegisterRM(who *protocol.Identity, resourceIDs string, qiao bo
 	return added, nil
 }
 
+// Resources lists what the channel serves, in order.
+func (c *Channel) Resources() []string {
+	c.registry.mu.RLock()
+	defer c.registry.mu.RUnlock()
+	return slices.Sorted(maps.Keys(c.resources))
+}
+
+// ApplicationOf is the application in a client id, "applicationId:ip:port".
+func ApplicationOf(clientID string) string {
+	application, _ := splitClientID(clientID)
+	return application
+}
+
 // Unregister withdraws resources (comma-separated) from the channel.
 func (c *Channel) Unregister(resourceIDs string) {
 	r := c.registry
@@ -165,6 +228,7 @@ func (c *Channel) Unregister(resourceIDs string) {
 			continue
 		}
 		delete(c.resources, resource)
+		c.changed()
 		if !c.host.registered(resource) {
 			delete(c.host.resources, resource)
 			r.withdraw(c.hostKey, resource)
@@ -180,12 +244,13 @@ func (c *Channel) Close() {
 	c.leave()
 	delete(r.channels, c)
 	c.closed = true
+	c.changed()
 }
 
 // identify merges a registration into what is known. The lock is held.
 func (c *Channel) identify(who *protocol.Identity, qiao bool) Identity {
 	id := Identity{
-		ClientID:      hostKey{who.ApplicationID, c.remote.Addr()}.clientID(c.remote.Port()),
+		ClientID:      hostKey{application: who.ApplicationID, ip: c.remote.Addr()}.clientID(c.remote.Port()),
 		ApplicationID: who.ApplicationID,
 		Group:         who.Group,
 		Version:       ParseVersion(who.Version),
@@ -202,7 +267,8 @@ func (c *Channel) identify(who *protocol.Identity, qiao bool) Identity {
 func (c *Channel) become(id Identity) {
 	c.identity.Store(&id)
 	c.registry.channels[c] = struct{}{}
-	key := hostKey{id.ApplicationID, c.remote.Addr()}
+	c.changed()
+	key := hostKey{id.ApplicationID, c.remote.Addr(), c.node}
 	if !id.RM || c.host != nil && c.hostKey == key {
 		return
 	}
@@ -222,7 +288,7 @@ func (c *Channel) join(key hostKey) {
 	// even if nothing was heard of that yet.
 	h.channels[c.remote.Port()] = c
 	c.host, c.hostKey = h, key
-	r.clients[key.clientID(c.remote.Port())] = c
+	r.addClient(key.clientID(c.remote.Port()), c)
 	for resource := range c.resources {
 		r.serve(key, h, resource)
 	}
@@ -237,7 +303,7 @@ func (c *Channel) leave() {
 	r := c.registry
 	if h.channels[c.remote.Port()] == c {
 		delete(h.channels, c.remote.Port())
-		delete(r.clients, c.hostKey.clientID(c.remote.Port()))
+		r.removeClient(c.hostKey.clientID(c.remote.Port()), c)
 	}
 	c.host = nil
 	if len(h.channels) > 0 {
@@ -246,6 +312,29 @@ func (c *Channel) leave() {
 	delete(r.hosts, c.hostKey)
 	for resource := range h.resources {
 		r.withdraw(c.hostKey, resource)
+	}
+}
+
+// addClient notes c under its client id, in place of an older one of the same node.
+// The lock is held.
+func (r *Registry) addClient(id string, c *Channel) {
+	all := r.clients[id]
+	if i := slices.IndexFunc(all, func(other *Channel) bool { return other.node == c.node }); i >= 0 {
+		all[i] = c
+		return
+	}
+	if c.node == "" {
+		r.clients[id] = slices.Insert(all, 0, c)
+	} else {
+		r.clients[id] = append(all, c)
+	}
+}
+
+// removeClient is the reverse of addClient. The lock is held.
+func (r *Registry) removeClient(id string, c *Channel) {
+	all := slices.DeleteFunc(r.clients[id], func(other *Channel) bool { return other == c })
+	if r.clients[id] = all; len(all) == 0 {
+		delete(r.clients, id)
 	}
 }
 
@@ -300,7 +389,9 @@ func splitResources(list string) []string {
 type Stats struct {
 	// TMs and RMs are registered channels; one with both roles is in both.
 	TMs, RMs int
-	// Resources are the different resource ids that are served.
+	// Remote are resource managers' channels at other nodes, not among RMs.
+	Remote int
+	// Resources are the different resource ids that are served, here or there.
 	Resources int
 }
 
@@ -311,6 +402,10 @@ func (r *Registry) Stats() Stats {
 	s := Stats{Resources: len(r.resources)}
 	for c := range r.channels {
 		id := c.identity.Load()
+		if c.node != "" {
+			s.Remote++
+			continue
+		}
 		if id.TM {
 			s.TMs++
 		}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,12 @@ var versionUndoLogDelete = NewVersion(0, 8, 0)
 // NewVersion is the Version of major.minor.patch.
 func NewVersion(major, minor, patch int64) Version {
 	return Version(major<<40 | minor<<20 | patch)
+}
+
+// String is major.minor.patch.
+func (v Version) String() string {
+	const part = 1<<20 - 1
+	return fmt.Sprintf("%d.%d.%d", v>>40, v>>20&part, v&part)
 }
 
 // ParseVersion reads "2.5.0", "1.4.2" or "2.6.0-SNAPSHOT". A suffix does not

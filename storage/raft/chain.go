@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"sync/atomic"
 
 	hraft "github.com/hashicorp/raft"
 )
@@ -64,6 +65,25 @@ type sealedLogs struct {
 	hraft.LogStore
 	lastIndex uint64
 	last      uint32 // the checksum of entry lastIndex
+	// cut: entries were deleted, lastIndex perhaps among them. Snapshots cut the log
+	// while entries are appended.
+	cut atomic.Bool
+	// verify has the seal of each entry compared that is read: it may be for
+	// another node.
+	verify bool
+}
+
+func (s *sealedLogs) GetLog(index uint64, log *hraft.Log) error {
+	err := s.LogStore.GetLog(index, log)
+	if err == nil && s.verify {
+		_, err = readSeal(log)
+	}
+	return err
+}
+
+func (s *sealedLogs) DeleteRange(from, to uint64) error {
+	s.cut.Store(true)
+	return s.LogStore.DeleteRange(from, to)
 }
 
 func (s *sealedLogs) StoreLog(log *hraft.Log) error { return s.StoreLogs([]*hraft.Log{log}) }
@@ -77,6 +97,13 @@ func (s *sealedLogs) StoreLogs(logs []*hraft.Log) error {
 		return err
 	}
 	for _, log := range logs {
+		// One from another node comes with that node's seal, whose chain may be
+		// another: after a snapshot a chain begins anew.
+		if len(log.Extensions) > 0 {
+			if _, err := readSeal(log); err != nil {
+				return fmt.Errorf("as it came from the leader: %w", err)
+			}
+		}
 		sealed := sealOf(before, log)
 		log.Extensions = sealed.bytes()
 		before = sealed.own
@@ -90,7 +117,10 @@ func (s *sealedLogs) StoreLogs(logs []*hraft.Log) error {
 
 // before is the checksum of the entry before index: 0 when the log starts there.
 func (s *sealedLogs) before(index uint64) (uint32, error) {
-	if index == s.lastIndex+1 {
+	if s.cut.Swap(false) {
+		s.lastIndex = 0
+	}
+	if s.lastIndex > 0 && index == s.lastIndex+1 {
 		return s.last, nil
 	}
 	var log hraft.Log
@@ -121,6 +151,9 @@ type chain struct {
 	// without one.
 	snapshotIndex uint64
 	held          mark
+	// installed is the index of the last snapshot that came from a leader; the log
+	// begins anew after it.
+	installed uint64
 
 	first uint64
 	end   mark
@@ -145,7 +178,8 @@ func (c *chain) next(index uint64, s seal) error {
 
 // check checks that the log, read to its end, continues the snapshot.
 func (c *chain) check() error {
-	if c.end.index < c.snapshotIndex {
+	begins := c.first == 0 && c.installed == c.snapshotIndex // after the snapshot
+	if c.end.index < c.snapshotIndex && !begins {
 		return fmt.Errorf("%w: the log ends at entry %d, below the snapshot's %d", ErrDamaged, c.end.index, c.snapshotIndex)
 	}
 	if c.first > c.snapshotIndex+1 {

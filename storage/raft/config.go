@@ -2,6 +2,7 @@ package raft
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -23,6 +24,8 @@ type Config struct {
 	// transactions or add branches are refused with storage.ErrFull. The default
 	// is 256 MiB: two segments of the log and a snapshot. Negative means none.
 	ReserveBytes int64
+	// Cluster makes the store one of several nodes; nil is a node alone.
+	Cluster *Cluster
 
 	// electionTimeout is Raft's. With one node nobody else can be leader: it only
 	// delays the start. The default is 50 ms.
@@ -32,6 +35,9 @@ type Config struct {
 	// wrapFiles and wrapMeta put a test's faults under the log.
 	wrapFiles func(types.VFS) types.VFS
 	wrapMeta  func(types.MetaStore) types.MetaStore
+	// noLease has a leader answer whatever it remembers: a mistake that a test must
+	// see.
+	noLease bool
 }
 
 const (
@@ -55,6 +61,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.electionTimeout == 0 {
 		c.electionTimeout = defaultElection
+	}
+	if c.Cluster != nil {
+		cluster, err := c.Cluster.withDefaults()
+		if err != nil {
+			return c, fmt.Errorf("the cluster: %w", err)
+		}
+		c.Cluster = &cluster
 	}
 	return c, nil
 }

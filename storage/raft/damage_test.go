@@ -109,7 +109,7 @@ func TestDamagedIdentity(t *testing.T) {
 // A flipped bit is found, or changes nothing of what the file says.
 func TestFlippedBitsInTheIdentity(t *testing.T) {
 	path := filepath.Join(t.TempDir(), identityFile)
-	want, err := nextIdentity(filepath.Dir(path), true)
+	want, err := nextIdentity(filepath.Dir(path), true, nil)
 	require.NoError(t, err)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -133,7 +133,7 @@ func TestFlippedBitsInTheIdentity(t *testing.T) {
 func TestIdentityWithoutChecksum(t *testing.T) {
 	path := filepath.Join(t.TempDir(), identityFile)
 	require.NoError(t, os.WriteFile(path, []byte(`{"nodeId": "a", "workerId": 7, "epoch": 3}`), 0o600))
-	id, err := nextIdentity(filepath.Dir(path), false)
+	id, err := nextIdentity(filepath.Dir(path), false, nil)
 	require.NoError(t, err)
 	require.Equal(t, Identity{NodeID: "a", WorkerID: 7, Epoch: 4}, id)
 	again, err := readIdentity(path)

@@ -30,7 +30,7 @@ const (
 // directory is the data directory, locked for this process:
 //
 //	format          says whose directory this is, and of which form
-//	identity.json   node id, worker id, epoch
+//	identity.json   node id, worker id, epoch; in a cluster its name and the node's
 //	lock            held by the process that has it open, which writes its pid
 //	log/            raft-wal: segments and their metadata
 //	snapshots/      the newest two
@@ -40,7 +40,13 @@ type directory struct {
 	identity Identity
 }
 
-func openDirectory(path string) (*directory, error) {
+// Exists tells whether dir is the data directory of a store.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, formatFile))
+	return err == nil
+}
+
+func openDirectory(path string, cluster *Cluster) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w; choose another, or give this user the right to make it", err)
 	}
@@ -52,7 +58,7 @@ func openDirectory(path string) (*directory, error) {
 		return nil, err
 	}
 	d := &directory{path: path, lock: lock}
-	if err := d.prepare(); err != nil {
+	if err := d.prepare(cluster); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -131,7 +137,7 @@ func checkForeign(path string) error {
 
 // prepare makes a new directory ready, or checks the form of an old one, and
 // starts the next epoch. A crash on the way leaves what prepare can go on from.
-func (d *directory) prepare() error {
+func (d *directory) prepare(cluster *Cluster) error {
 	path := filepath.Join(d.path, formatFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -148,7 +154,7 @@ func (d *directory) prepare() error {
 	if err != nil && !isNew {
 		return wrap("look at the log", err)
 	}
-	if d.identity, err = nextIdentity(d.path, isNew); err != nil {
+	if d.identity, err = nextIdentity(d.path, isNew, cluster); err != nil {
 		return err
 	}
 	if !isNew {

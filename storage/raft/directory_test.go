@@ -79,13 +79,13 @@ func TestIdentityStaysAndEpochsCount(t *testing.T) {
 // While a child process starts it has a copy of every open file, the lock's too.
 func TestClosedDirectoryIsFreeWhileAChildStarts(t *testing.T) {
 	path := t.TempDir()
-	d, err := openDirectory(path)
+	d, err := openDirectory(path, nil)
 	require.NoError(t, err)
 	copied, err := syscall.Dup(int(d.lock.Fd()))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, syscall.Close(copied)) }()
 	require.NoError(t, d.close())
-	again, err := openDirectory(path)
+	again, err := openDirectory(path, nil)
 	require.NoError(t, err)
 	require.NoError(t, again.close())
 }

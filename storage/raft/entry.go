@@ -8,9 +8,13 @@ import (
 	"github.com/qiao-tx/qiao/storage"
 )
 
-// An entry of the log is a version byte and batches, each after its length.
+// An entry of the log is a version byte and batches, each after its length. In the
+// second version the term comes first in which alone the batches may be applied:
+// an entry that a node proposes after it has lost the lead and won it again has
+// what an earlier leadership decided.
 const (
-	entryVersion = 1
+	entryVersion     = 1
+	termEntryVersion = 2
 	// maxEntryBatches and maxEntryBytes end an entry. One batch alone may be
 	// larger.
 	maxEntryBatches = 2048
@@ -22,8 +26,13 @@ const (
 
 var errBadEntry = errors.New("bad log entry")
 
-func appendEntry(dst []byte, requests []*request) []byte {
-	dst = append(dst, entryVersion)
+// appendEntry appends an entry for a term, or with 0 for any.
+func appendEntry(dst []byte, term uint64, requests []*request) []byte {
+	if term == 0 {
+		dst = append(dst, entryVersion)
+	} else {
+		dst = binary.AppendUvarint(append(dst, termEntryVersion), term)
+	}
 	for _, r := range requests {
 		dst = binary.AppendUvarint(dst, uint64(len(r.encoded)))
 		dst = append(dst, r.encoded...)
@@ -31,13 +40,26 @@ func appendEntry(dst []byte, requests []*request) []byte {
 	return dst
 }
 
-// decodeEntry appends the batches of an entry to dst. They share no memory with
-// data.
-func decodeEntry(dst []*storage.Batch, data []byte) ([]*storage.Batch, error) {
-	if len(data) == 0 || data[0] != entryVersion {
-		return dst, fmt.Errorf("%w: want version %d: written by another version of the program", errBadEntry, entryVersion)
+// entryTerm returns the term that an entry is for, 0 for any, and its batches.
+func entryTerm(data []byte) (term uint64, batches []byte, err error) {
+	switch {
+	case len(data) > 0 && data[0] == entryVersion:
+		return 0, data[1:], nil
+	case len(data) > 0 && data[0] == termEntryVersion:
+		term, n := binary.Uvarint(data[1:])
+		if n <= 0 || term == 0 {
+			return 0, nil, fmt.Errorf("%w: it names no term", errBadEntry)
+		}
+		return term, data[1+n:], nil
+	default:
+		return 0, nil, fmt.Errorf("%w: want version %d or %d: written by another version of the program", errBadEntry, entryVersion, termEntryVersion)
 	}
-	for data = data[1:]; len(data) > 0; {
+}
+
+// decodeBatches appends the batches of an entry to dst. They share no memory with
+// data.
+func decodeBatches(dst []*storage.Batch, data []byte) ([]*storage.Batch, error) {
+	for len(data) > 0 {
 		size, n := binary.Uvarint(data)
 		if n <= 0 || size > uint64(len(data)-n) {
 			return dst, fmt.Errorf("%w: a batch is longer than the entry", errBadEntry)

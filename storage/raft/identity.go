@@ -19,11 +19,14 @@ import (
 type Identity struct {
 	// NodeID is random, made with the directory.
 	NodeID string `json:"nodeId"`
-	// WorkerID, from 0 to 1023 and random, is part of the ids that the node
-	// gives to transactions.
+	// WorkerID, from 0 to 1023, is part of the ids that the node gives to
+	// transactions. It is random, and in a cluster the node's place among the others.
 	WorkerID int `json:"workerId"`
 	// Epoch counts the starts on this directory, from 1.
 	Epoch uint64 `json:"epoch"`
+	// Cluster and Node are the names of a node of a cluster.
+	Cluster string `json:"cluster,omitempty"`
+	Node    string `json:"node,omitempty"`
 }
 
 // identityRecord is how identity.json has it. The first form had no checksum.
@@ -34,6 +37,9 @@ type identityRecord struct {
 
 func (id Identity) checksum() string {
 	text := fmt.Sprintf("%s %d %d", id.NodeID, id.WorkerID, id.Epoch)
+	if id.Node != "" {
+		text += " " + id.Cluster + " " + id.Node
+	}
 	return fmt.Sprintf("%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
 }
 
@@ -43,12 +49,16 @@ const (
 )
 
 // nextIdentity reads the directory's identity, or makes one when the directory
-// is new, and makes the next epoch durable before anyone uses it.
-func nextIdentity(dir string, isNew bool) (Identity, error) {
+// is new, and makes the next epoch durable before anyone uses it. cluster is nil for
+// a node alone.
+func nextIdentity(dir string, isNew bool, cluster *Cluster) (Identity, error) {
 	path := filepath.Join(dir, identityFile)
 	id, err := readIdentity(path)
 	if errors.Is(err, fs.ErrNotExist) && isNew {
-		id, err = newIdentity(), nil
+		id, err = newIdentity(cluster), nil
+	}
+	if err == nil {
+		err = id.check(cluster)
 	}
 	if err != nil {
 		return id, err
@@ -61,13 +71,17 @@ func nextIdentity(dir string, isNew bool) (Identity, error) {
 	return id, writeDurably(path, append(text, '\n'))
 }
 
-func newIdentity() Identity {
+func newIdentity(cluster *Cluster) Identity {
 	var random [18]byte
 	_, _ = rand.Read(random[:]) // never fails
-	return Identity{
+	id := Identity{
 		NodeID:   hex.EncodeToString(random[:16]),
 		WorkerID: int(binary.LittleEndian.Uint16(random[16:])) % workerIDs,
 	}
+	if cluster != nil {
+		id.Cluster, id.Node, id.WorkerID = cluster.Name, cluster.Self, cluster.index(cluster.Self)
+	}
+	return id
 }
 
 func readIdentity(path string) (Identity, error) {

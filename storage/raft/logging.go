@@ -6,6 +6,8 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -15,6 +17,23 @@ import (
 // are one level lower.
 type hclogAdapter struct {
 	to *slog.Logger
+	// member: of a node in a cluster, whose store tells by itself, and once, that
+	// another does not answer.
+	member bool
+}
+
+// unreachable begin the messages that Raft repeats while another node is away.
+var unreachable = []string{
+	"failed to heartbeat to", "failed to appendEntries to", "failed to make requestVote RPC", "failed to pipeline appendEntries",
+	"failed to start pipeline replication to", "failed to contact", "failed to decode incoming command", "failed to flush response",
+	"rejecting ",
+}
+
+func (a hclogAdapter) level(level hclog.Level, msg string) slog.Level {
+	if a.member && slices.ContainsFunc(unreachable, func(begin string) bool { return strings.HasPrefix(msg, begin) }) {
+		return slog.LevelDebug
+	}
+	return slogLevel(level)
 }
 
 var _ hclog.Logger = hclogAdapter{}
@@ -34,7 +53,8 @@ func slogLevel(level hclog.Level) slog.Level {
 
 func (a hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 	ctx := context.Background()
-	if !a.to.Enabled(ctx, slogLevel(level)) {
+	to := a.level(level, msg)
+	if !a.to.Enabled(ctx, to) {
 		return
 	}
 	for i, arg := range args {
@@ -42,7 +62,7 @@ func (a hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 			args[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
 		}
 	}
-	a.to.Log(ctx, slogLevel(level), "raft: "+msg, args...)
+	a.to.Log(ctx, to, "raft: "+msg, args...)
 }
 
 func (a hclogAdapter) Trace(msg string, args ...any) { a.Log(hclog.Trace, msg, args...) }
@@ -61,8 +81,10 @@ func (a hclogAdapter) IsInfo() bool  { return a.enabled(hclog.Info) }
 func (a hclogAdapter) IsWarn() bool  { return a.enabled(hclog.Warn) }
 func (a hclogAdapter) IsError() bool { return a.enabled(hclog.Error) }
 
-func (a hclogAdapter) ImpliedArgs() []any             { return nil }
-func (a hclogAdapter) With(args ...any) hclog.Logger  { return hclogAdapter{a.to.With(args...)} }
+func (a hclogAdapter) ImpliedArgs() []any { return nil }
+func (a hclogAdapter) With(args ...any) hclog.Logger {
+	return hclogAdapter{a.to.With(args...), a.member}
+}
 func (a hclogAdapter) Name() string                   { return "" }
 func (a hclogAdapter) Named(string) hclog.Logger      { return a }
 func (a hclogAdapter) ResetNamed(string) hclog.Logger { return a }

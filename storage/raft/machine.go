@@ -19,10 +19,11 @@ type machine struct {
 	state    *memory.Store
 	latch    *latch
 	underWay *underWay
-	// applied is the last entry with batches.
-	applied mark
-	damaged error
-	batches []*storage.Batch
+	// applied is the last entry with batches, and appliedIndex its index, for others.
+	applied      mark
+	appliedIndex atomic.Uint64
+	damaged      error
+	batches      []*storage.Batch
 
 	// grown counts the bytes of the log since the last snapshot; snapshotDue
 	// gets a token when they reach snapshotBytes.
@@ -34,43 +35,58 @@ type machine struct {
 // entryOverhead is about what the log adds to an entry.
 const entryOverhead = 64
 
-// Apply applies the batches of an entry and returns their errors as []error; nil
-// when all succeeded; an error when the entry could not be read.
+// otherTerm answers an entry that was for another term than it got into; nothing
+// of it was applied, on no node.
+type otherTerm struct{}
+
+// Apply applies the batches of an entry and returns their errors as []error; an
+// error when the entry could not be read, and otherTerm.
 func (m *machine) Apply(log *hraft.Log) any {
 	if m.damaged != nil {
 		return m.damaged
 	}
-	sealed, err := m.read(log)
+	sealed, term, err := m.read(log)
 	if err != nil {
 		m.damaged = m.latch.fail(fmt.Errorf("apply log entry %d: %w", log.Index, err))
 		return m.damaged
 	}
-	errs := make([]error, len(m.batches))
-	m.state.ApplyAll(m.batches, errs)
+	var result any = otherTerm{}
+	if term == 0 || term == log.Term {
+		errs := make([]error, len(m.batches))
+		m.state.ApplyAll(m.batches, errs)
+		result = errs
+	}
 	clear(m.batches)
 	m.applied = mark{index: log.Index, checksum: sealed.own}
+	m.appliedIndex.Store(log.Index)
 	if m.grown.Add(int64(len(log.Data)+entryOverhead)) >= m.snapshotBytes {
 		select {
 		case m.snapshotDue <- struct{}{}:
 		default:
 		}
 	}
-	return errs
+	return result
 }
 
-// read puts the batches of an entry into m.batches. Those of the entry that this
-// process has just sealed and written are at hand.
-func (m *machine) read(log *hraft.Log) (seal, error) {
+// read puts the batches of an entry into m.batches, and tells the term that they
+// are for. Those of the entry that this process has just sealed and written are at
+// hand.
+func (m *machine) read(log *hraft.Log) (seal, uint64, error) {
+	term, encoded, err := entryTerm(log.Data)
+	if err != nil {
+		return seal{}, 0, err
+	}
 	var own bool
 	if m.batches, own = m.underWay.batches(m.batches[:0], log.Data); own {
-		return parseSeal(log)
+		sealed, err := parseSeal(log)
+		return sealed, term, err
 	}
 	sealed, err := readSeal(log)
 	if err != nil {
-		return sealed, err
+		return sealed, 0, err
 	}
-	m.batches, err = decodeEntry(m.batches[:0], log.Data)
-	return sealed, err
+	m.batches, err = decodeBatches(m.batches[:0], encoded)
+	return sealed, term, err
 }
 
 // Snapshot implements raft.FSM.
@@ -95,6 +111,7 @@ func (m *machine) Restore(content io.ReadCloser) error {
 		return m.latch.fail(fmt.Errorf("%w: restore a snapshot: %w", ErrDamaged, err))
 	}
 	m.applied, m.damaged = applied, nil
+	m.appliedIndex.Store(applied.index)
 	return nil
 }
 
@@ -108,6 +125,9 @@ const snapshotMagic = "qiao snapshot 1\n"
 
 // Persist implements raft.FSMSnapshot.
 func (s *snapshot) Persist(sink hraft.SnapshotSink) error {
+	if own, ok := sink.(ownSink); ok {
+		own.takenHere()
+	}
 	head := binary.LittleEndian.AppendUint64([]byte(snapshotMagic), s.applied.index)
 	head = binary.LittleEndian.AppendUint32(head, s.applied.checksum)
 	if _, err := sink.Write(head); err != nil {

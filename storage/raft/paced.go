@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	hraft "github.com/hashicorp/raft"
 )
@@ -20,9 +21,12 @@ type pacedSnapshots struct {
 	path     string // the directory that has them
 	remover  *remover
 	writeOut func(*os.File) error
+	// before is the index of the snapshot before the newest: a follower that has
+	// all entries up to there needs no snapshot.
+	before atomic.Uint64
 }
 
-func (s pacedSnapshots) Create(version hraft.SnapshotVersion, index, term uint64, configuration hraft.Configuration,
+func (s *pacedSnapshots) Create(version hraft.SnapshotVersion, index, term uint64, configuration hraft.Configuration,
 	configurationIndex uint64, transport hraft.Transport) (hraft.SnapshotSink, error) {
 	sink, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
 	if err != nil {
@@ -40,7 +44,7 @@ func (s pacedSnapshots) Create(version hraft.SnapshotVersion, index, term uint64
 // next. Making the snapshot durable remains for Close, which syncs the file.
 type pacedSink struct {
 	hraft.SnapshotSink
-	snapshots pacedSnapshots
+	snapshots *pacedSnapshots
 	file      *os.File
 	// out is how much was written out, taken how much was given.
 	out, taken int64
@@ -79,8 +83,11 @@ func (s *pacedSink) Cancel() error { return errors.Join(s.file.Close(), s.Snapsh
 
 // dropOld removes all snapshots but the newest. One that is not whole any more
 // must not have the name of one that is, after a crash neither.
-func (s pacedSnapshots) dropOld() error {
+func (s *pacedSnapshots) dropOld() error {
 	all, err := listSnapshots(s.path)
+	if err == nil && len(all) > 1 {
+		s.before.Store(all[1].index)
+	}
 	if err != nil || len(all) <= retainSnapshots {
 		return err
 	}

@@ -24,10 +24,10 @@ func createSnapshot(t *testing.T, snapshots hraft.SnapshotStore, index uint64) h
 	return sink
 }
 
-func openPaced(t *testing.T, dir string, r *remover, writeOut func(*os.File) error) pacedSnapshots {
-	snapshots, err := openSnapshots(dir, hclogAdapter{slog.New(slog.DiscardHandler)})
+func openPaced(t *testing.T, dir string, r *remover, writeOut func(*os.File) error) *pacedSnapshots {
+	snapshots, err := openSnapshots(dir, hclogAdapter{to: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	return pacedSnapshots{snapshots, filepath.Join(dir, snapshotsDir), r, writeOut}
+	return &pacedSnapshots{SnapshotStore: snapshots, path: filepath.Join(dir, snapshotsDir), remover: r, writeOut: writeOut}
 }
 
 // However a snapshot is written, and however large it is, only so many bytes of

@@ -33,6 +33,9 @@ func scanLog(dir string, meta types.MetaStore, chain *chain, logger *slog.Logger
 	if err != nil {
 		return err
 	}
+	if state, err = dropReplaced(dir, state, meta, chain, logger); err != nil {
+		return err
+	}
 	if err := checkSegmentList(dir, state); err != nil {
 		return err
 	}

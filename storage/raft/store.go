@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -19,12 +20,19 @@ import (
 	"github.com/qiao-tx/qiao/storage/memory"
 )
 
-// Store implements storage.Store on a log of one node. What it has acknowledged
-// is on the disk. After a storage error it takes nothing more: Failed is closed,
-// and the process should exit and be started again.
+// Store implements storage.Store on a log. What it has acknowledged is on the disk,
+// in a cluster on those of a majority. After a storage error it takes nothing more:
+// Failed is closed, and the process should exit and be started again.
+//
+// In a cluster it works on the node that leads, and answers *NotLeader on others.
+// What remembers things from one call to the next, as a coordinator does, must go
+// through the Leadership of one term.
 type Store struct {
 	dir       *directory
+	cluster   *Cluster // nil for a node alone
+	logger    *slog.Logger
 	state     *memory.Store
+	machine   *machine
 	latch     *latch
 	remover   *remover
 	log       *wal.WAL
@@ -38,14 +46,28 @@ type Store struct {
 	writing   sync.WaitGroup
 	snapshots sync.WaitGroup
 
+	// Of a cluster only, but for node.
+	node     atomic.Pointer[hraft.Raft] // raft, for who may ask before it is set
+	guard    *guard
+	contacts *contacts
+	lease    time.Duration
+	standing standing
+	lost     map[hraft.ServerID]bool // the others that do not answer; of watch
+	watching sync.WaitGroup
+	closed   atomic.Bool
+
 	closing  sync.Once
 	closeErr error
 }
 
-var _ storage.Submitter = (*Store)(nil)
+var (
+	_ storage.Submitter = (*Store)(nil)
+	_ storage.Movable   = (*Store)(nil)
+)
 
 // Open opens the store in config.Dir and returns when it has caught up with its
-// log. Errors name what is wrong and what to do; those about damaged data wrap
+// log; as a node of a cluster it returns before that, and Lead tells when it leads.
+// Errors name what is wrong and what to do; those about damaged data wrap
 // ErrDamaged, those about a directory in use by another process ErrInUse.
 func Open(config Config) (*Store, error) {
 	config, err := config.withDefaults()
@@ -53,17 +75,21 @@ func Open(config Config) (*Store, error) {
 		return nil, err
 	}
 	began := time.Now()
-	dir, err := openDirectory(config.Dir)
+	dir, err := openDirectory(config.Dir, config.Cluster)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	s := &Store{
 		dir:      dir,
+		cluster:  config.Cluster,
+		logger:   config.Logger,
 		state:    memory.New(),
 		latch:    newLatch(),
 		queue:    newQueue(),
 		requests: sync.Pool{New: func() any { return new(request) }},
 		disk:     diskReserve{dir: config.Dir, reserve: config.ReserveBytes, log: config.Logger},
+		standing: standing{changed: make(chan struct{})},
+		lost:     make(map[hraft.ServerID]bool),
 	}
 	s.remover = newRemover(s.latch)
 	s.remover.start()
@@ -73,7 +99,7 @@ func Open(config Config) (*Store, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", config.Dir, err), s.Close())
 	}
-	config.Logger.Info("the store is open", "dir", config.Dir, "node", dir.identity.NodeID, "worker", dir.identity.WorkerID,
+	config.Logger.Info("the store is open", "dir", config.Dir, "node", s.raftID(), "worker", dir.identity.WorkerID,
 		"epoch", dir.identity.Epoch, "transactions", s.Stats().Globals, "took", time.Since(began).Round(time.Millisecond))
 	s.disk.low() // says so now if it is, not with the first refusal
 	return s, nil
@@ -81,26 +107,33 @@ func Open(config Config) (*Store, error) {
 
 // start brings up log, Raft and writer. Close undoes what it did when it fails.
 func (s *Store) start(config Config) error {
-	logger := hclogAdapter{config.Logger}
+	logger := hclogAdapter{config.Logger, config.Cluster != nil}
 	snapshots, err := openSnapshots(s.dir.path, logger)
 	if err != nil {
 		return err
 	}
 	chain := &chain{}
-	chain.snapshotIndex, chain.held, err = checkSnapshots(s.dir.path, snapshots, s.dir.identity.NodeID)
+	chain.snapshotIndex, chain.held, err = checkSnapshots(s.dir.path, snapshots, string(s.raftID()))
 	if err != nil {
 		return err
 	}
 	if err := s.openLog(config, chain, logger); err != nil {
 		return err
 	}
-	sealed := &sealedLogs{LogStore: s.log, lastIndex: chain.end.index, last: chain.end.checksum}
+	sealed := &sealedLogs{LogStore: s.log, lastIndex: chain.end.index, last: chain.end.checksum, verify: s.cluster != nil}
 	fsm := &machine{
 		state: s.state, latch: s.latch, underWay: &s.underWay,
 		snapshotBytes: config.SnapshotBytes, snapshotDue: make(chan struct{}, 1),
 	}
-	paced := pacedSnapshots{snapshots, filepath.Join(s.dir.path, snapshotsDir), s.remover, writeOut}
-	if err := s.startRaft(config.electionTimeout, logger, fsm, latchedLogs{sealed, s.latch}, latchedSnapshots{paced, s.latch}); err != nil {
+	s.machine = fsm
+	paced := &pacedSnapshots{SnapshotStore: snapshots, path: filepath.Join(s.dir.path, snapshotsDir), remover: s.remover, writeOut: writeOut}
+	logs, latched := hraft.LogStore(latchedLogs{sealed, s.latch}), latchedSnapshots{paced, s.latch}
+	if s.cluster == nil {
+		err = s.startAlone(config.electionTimeout, logger, fsm, logs, latched)
+	} else {
+		err = s.startMember(config, logger, fsm, logs, latched, paced)
+	}
+	if err != nil {
 		return err
 	}
 	s.snapshots.Go(func() { s.takeSnapshots(fsm.snapshotDue) })
@@ -146,23 +179,48 @@ const (
 	never = 365 * 24 * time.Hour
 )
 
-func (s *Store) startRaft(electionTimeout time.Duration, logger hclogAdapter, fsm *machine, logs hraft.LogStore, snapshots hraft.SnapshotStore) error {
-	id := hraft.ServerID(s.dir.identity.NodeID)
-	_, transport := hraft.NewInmemTransport(hraft.ServerAddress(id))
+// alone tells whether the node is no part of a cluster.
+func (s *Store) alone() bool { return s.cluster == nil }
+
+// raftID is how Raft calls this node.
+func (s *Store) raftID() hraft.ServerID {
+	if s.cluster != nil {
+		return hraft.ServerID(s.cluster.Self)
+	}
+	return hraft.ServerID(s.dir.identity.NodeID)
+}
+
+// raftConfig is what nodes alone and in a cluster have in common.
+func (s *Store) raftConfig(electionTimeout time.Duration, logger hclogAdapter) *hraft.Config {
 	config := hraft.DefaultConfig()
-	config.LocalID = id
+	config.LocalID = s.raftID()
 	config.Logger = logger
 	config.HeartbeatTimeout = electionTimeout
 	config.ElectionTimeout = electionTimeout
 	config.LeaderLeaseTimeout = electionTimeout
-	config.PreVoteDisabled = true
 	config.NoLegacyTelemetry = true
 	config.TrailingLogs = trailingLogs
 	config.SnapshotInterval = never // takeSnapshots goes by bytes
+	return config
+}
 
-	if err := s.begin(config, logs, snapshots, transport); err != nil {
+// startAlone starts the only node of its log and waits until it is usable.
+func (s *Store) startAlone(electionTimeout time.Duration, logger hclogAdapter, fsm *machine, logs hraft.LogStore, snapshots hraft.SnapshotStore) error {
+	config := s.raftConfig(electionTimeout, logger)
+	config.PreVoteDisabled = true
+	_, transport := hraft.NewInmemTransport(hraft.ServerAddress(config.LocalID))
+	self := hraft.Configuration{Servers: []hraft.Server{{ID: config.LocalID, Address: transport.LocalAddr()}}}
+	if err := s.begin(config, self, logs, snapshots, transport); err != nil {
 		return wrap("begin the log", errors.Join(err, s.latch.err()))
 	}
+	if err := s.newRaft(config, fsm, logs, snapshots, transport); err != nil {
+		return err
+	}
+	return s.catchUp()
+}
+
+// newRaft starts Raft.
+func (s *Store) newRaft(config *hraft.Config, fsm *machine, logs hraft.LogStore, snapshots hraft.SnapshotStore, transport hraft.Transport) error {
 	// A term that cannot be written would keep Raft waiting for the end before it
 	// has begun.
 	var err error
@@ -185,16 +243,19 @@ func (s *Store) startRaft(electionTimeout time.Duration, logger hclogAdapter, fs
 	if err = errors.Join(err, s.latch.err()); err != nil {
 		return wrap("start Raft", err)
 	}
-	return s.catchUp()
+	s.node.Store(s.raft)
+	return nil
 }
 
-// begin writes the first entry of a new log, which makes this node its only
-// member. Raft sets its term first: a crash in between leaves a term and no log,
+// begin writes the first entry of a new log, which says who its members are. Raft sets its term first: a crash in between leaves a term and no log,
 // which Raft would take for a member that waits for a leader.
-func (s *Store) begin(config *hraft.Config, logs hraft.LogStore, snapshots hraft.SnapshotStore, transport hraft.Transport) error {
+func (s *Store) begin(config *hraft.Config, members hraft.Configuration, logs hraft.LogStore, snapshots hraft.SnapshotStore, transport hraft.Transport) error {
 	last, err := logs.LastIndex()
 	if err != nil || last > 0 {
 		return err
+	}
+	if list, err := snapshots.List(); err != nil || len(list) > 0 {
+		return err // a leader's, after which the log has not begun yet
 	}
 	currentTerm := []byte("CurrentTerm")
 	term, err := s.log.GetUint64(currentTerm)
@@ -207,8 +268,7 @@ func (s *Store) begin(config *hraft.Config, logs hraft.LogStore, snapshots hraft
 	if err := s.log.SetUint64(currentTerm, 0); err != nil {
 		return err
 	}
-	self := hraft.Configuration{Servers: []hraft.Server{{ID: config.LocalID, Address: transport.LocalAddr()}}}
-	return hraft.BootstrapCluster(config, logs, s.log, snapshots, transport, self)
+	return hraft.BootstrapCluster(config, logs, s.log, snapshots, transport, members)
 }
 
 // catchUp waits until the node leads and the log is applied.
@@ -238,6 +298,7 @@ func (s *Store) catchUp() error {
 	if failed := s.latch.err(); failed != nil {
 		return failed
 	}
+	s.standing.leads = &Leadership{store: s, term: s.raft.CurrentTerm(), ended: make(chan struct{})}
 	return wrap("apply the log", err)
 }
 
@@ -266,11 +327,15 @@ func (s *Store) Err() error { return s.latch.err() }
 
 // Apply implements storage.Store.
 func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
+	return applyWith(ctx, b, s.Submit)
+}
+
+func applyWith(ctx context.Context, b *storage.Batch, submit func(*storage.Batch, func(error)) error) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
 	answered := make(chan error, 1) // the caller may have gone
-	if err := s.Submit(b, func(err error) { answered <- err }); err != nil {
+	if err := submit(b, func(err error) { answered <- err }); err != nil {
 		return err
 	}
 	select {
@@ -281,23 +346,49 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	}
 }
 
+// present is the leadership that is under way; for a node alone one that never ends.
+func (s *Store) present() (*Leadership, error) {
+	if s.alone() {
+		return s.standing.leads, nil // set once, by Open
+	}
+	if leads, _, _ := s.standing.get(); leads != nil {
+		return leads, nil
+	}
+	if s.closed.Load() {
+		return nil, storage.ErrClosed
+	}
+	return nil, s.notLeader()
+}
+
 // Submit implements storage.Submitter.
 func (s *Store) Submit(b *storage.Batch, done func(error)) error {
+	leads, err := s.present()
+	if err != nil {
+		return err
+	}
+	return leads.Submit(b, done)
+}
+
+// submit queues a batch of a leadership.
+func (s *Store) submit(leads *Leadership, b *storage.Batch, done func(error)) error {
 	if err := s.latch.err(); err != nil {
 		return unavailable(err)
 	}
-	if (b.Revision == 0 || len(b.Add) > 0) && s.disk.low() {
+	if (b.Revision == 0 && b.Note == nil || len(b.Add) > 0) && s.disk.low() {
 		return fmt.Errorf("%w: less than %d MiB are free in %s: make room or lower the reserve", storage.ErrFull, s.disk.reserve>>20, s.dir.path)
 	}
 	// A lock conflict is common and needs no entry. The state machine checks
 	// again, and refuses the rest.
 	if len(b.Add) > 0 {
 		if err := s.state.Check(b); err != nil {
+			if stale := leads.Check(); stale != nil {
+				return stale
+			}
 			return err
 		}
 	}
 	r := s.requests.Get().(*request)
-	r.batch, r.done = b, done
+	r.leads, r.batch, r.done = leads, b, done
 	r.encoded = storage.AppendBatch(r.encoded[:0], b)
 	if len(r.encoded) > maxBatchBytes {
 		return fmt.Errorf("%w: %s: it takes %d bytes, at most %d are allowed", storage.ErrInvalidBatch, b.XID, len(r.encoded), maxBatchBytes)
@@ -310,31 +401,75 @@ func (s *Store) Submit(b *storage.Batch, done func(error)) error {
 
 // Load implements storage.Store.
 func (s *Store) Load(ctx context.Context, xid string) (storage.State, error) {
-	return s.state.Load(ctx, xid)
+	leads, err := s.present()
+	if err != nil {
+		return storage.State{}, err
+	}
+	return leads.Load(ctx, xid)
 }
 
 // CheckLocks implements storage.Store.
 func (s *Store) CheckLocks(ctx context.Context, xid string, rows []storage.RowKey) error {
-	return s.state.CheckLocks(ctx, xid, rows)
+	leads, err := s.present()
+	if err != nil {
+		return err
+	}
+	return leads.CheckLocks(ctx, xid, rows)
 }
 
 // Due implements storage.Store.
 func (s *Store) Due(ctx context.Context, now int64, limit int) ([]string, error) {
-	return s.state.Due(ctx, now, limit)
+	leads, err := s.present()
+	if err != nil {
+		return nil, err
+	}
+	return leads.Due(ctx, now, limit)
 }
 
 // Scan implements storage.Store.
 func (s *Store) Scan(ctx context.Context, after int64, f func(storage.State) bool) error {
-	return s.state.Scan(ctx, after, f)
+	leads, err := s.present()
+	if err != nil {
+		return err
+	}
+	return leads.Scan(ctx, after, f)
 }
 
 // ScanLocks implements storage.Store.
 func (s *Store) ScanLocks(ctx context.Context, f func(storage.RowKey, storage.Lock) bool) error {
-	return s.state.ScanLocks(ctx, f)
+	leads, err := s.present()
+	if err != nil {
+		return err
+	}
+	return leads.ScanLocks(ctx, f)
 }
 
 // LastID implements storage.Store.
-func (s *Store) LastID(ctx context.Context) (int64, error) { return s.state.LastID(ctx) }
+func (s *Store) LastID(ctx context.Context) (int64, error) {
+	leads, err := s.present()
+	if err != nil {
+		return 0, err
+	}
+	return leads.LastID(ctx)
+}
+
+// Graves implements storage.Movable.
+func (s *Store) Graves(ctx context.Context, f func(storage.Grave) bool) error {
+	return s.state.Graves(ctx, f)
+}
+
+// PutNote implements storage.Movable.
+func (s *Store) PutNote(ctx context.Context, n storage.Note) error {
+	return s.Apply(ctx, &storage.Batch{Note: &n})
+}
+
+// Notes implements storage.Movable.
+func (s *Store) Notes(ctx context.Context, kind string) ([]storage.Note, error) {
+	return s.state.Notes(ctx, kind)
+}
+
+// Others implements storage.Movable.
+func (s *Store) Others(ctx context.Context) ([]storage.Node, error) { return s.state.Others(ctx) }
 
 // Stats implements storage.Store.
 func (s *Store) Stats() storage.Stats {
@@ -350,7 +485,9 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) close() error {
+	s.closed.Store(true)
 	s.queue.close()
+	s.endLeadership()
 	s.writing.Wait()
 	var err error
 	var shutdown hraft.Future
@@ -358,9 +495,13 @@ func (s *Store) close() error {
 		shutdown = s.raft.Shutdown()
 	}
 	s.latch.end()
+	if s.guard != nil {
+		s.guard.stopServing()
+	}
 	if shutdown != nil {
 		err = shutdown.Error()
 	}
+	s.watching.Wait()
 	s.snapshots.Wait()
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	hraft "github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -21,6 +22,9 @@ import (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(victimDir); dir != "" {
 		os.Exit(victim(dir))
+	}
+	if spec := os.Getenv(memberSpec); spec != "" {
+		os.Exit(member(spec))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -87,25 +91,38 @@ func newMachine() *machine {
 }
 
 // encoded is an entry of these batches.
-func encoded(batches ...*storage.Batch) []byte {
+func encoded(batches ...*storage.Batch) []byte { return encodedFor(0, batches...) }
+
+// encodedFor is an entry of these batches for a term.
+func encodedFor(term uint64, batches ...*storage.Batch) []byte {
 	var requests []*request
 	for _, b := range batches {
 		requests = append(requests, &request{encoded: storage.AppendBatch(nil, b)})
 	}
-	return appendEntry(nil, requests)
+	return appendEntry(nil, term, requests)
 }
 
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(encoded(begin(1), register(1, 1, 2)))
+	f.Add(encodedFor(1<<40, begin(1)))
 	f.Add([]byte{entryVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		batches, err := decodeEntry(nil, data)
+		decode := func(data []byte) (uint64, []*storage.Batch, error) {
+			term, encoded, err := entryTerm(data)
+			if err != nil {
+				return 0, nil, err
+			}
+			batches, err := decodeBatches(nil, encoded)
+			return term, batches, err
+		}
+		term, batches, err := decode(data)
 		if err != nil {
 			require.ErrorIs(t, err, errBadEntry)
 			return
 		}
-		again, err := decodeEntry(nil, encoded(batches...))
+		termAgain, again, err := decode(encodedFor(term, batches...))
 		require.NoError(t, err)
+		require.Equal(t, term, termAgain)
 		require.Equal(t, batches, again)
 	})
 }
@@ -140,4 +157,11 @@ func TestRestartFromSnapshotAndLog(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, before+after, last)
 	require.NoError(t, s.Close())
+}
+
+// sealedEntry is an entry of the log as the log has it.
+func sealedEntry(index, term uint64, data []byte) *hraft.Log {
+	log := &hraft.Log{Index: index, Term: term, Data: data}
+	log.Extensions = sealOf(0, log).bytes()
+	return log
 }

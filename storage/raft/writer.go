@@ -18,6 +18,7 @@ const enqueueTimeout = time.Second
 
 // request is one caller's batch.
 type request struct {
+	leads   *Leadership // whose batch it is
 	batch   *storage.Batch
 	encoded []byte
 	done    func(error)
@@ -116,14 +117,19 @@ func (s *Store) write() {
 			return
 		}
 		company = len(p.requests) > 1
-		data = appendEntry(data[:0], p.requests)
+		if p.requests = s.ofOneTerm(p.requests); len(p.requests) == 0 {
+			spare <- p.requests
+			continue
+		}
+		data = appendEntry(data[:0], s.termOf(p.requests), p.requests)
 		s.underWay.begin(data, p.requests)
-		p.results, p.err = s.propose(data)
+		p.results, p.err = s.propose(data, p.requests[0].leads)
 		s.underWay.end()
-		if p.err != nil {
-			data = nil // Raft may still look at it
-		} else {
+		if p.err == nil {
 			s.entries.Add(1)
+		}
+		if p.err != nil || !s.alone() {
+			data = nil // Raft may still look at it, to send it to the others
 		}
 		written <- p
 	}
@@ -153,7 +159,7 @@ func (s *Store) answer(r *request, err error) {
 		s.batches.Add(1)
 	}
 	done := r.done
-	r.batch, r.done = nil, nil
+	r.leads, r.batch, r.done = nil, nil, nil
 	if cap(r.encoded) <= keptBytes {
 		s.requests.Put(r)
 	}
@@ -165,11 +171,12 @@ const keptBytes = 64 << 10
 
 // propose makes an entry durable and applies it, and returns the result of each
 // of its batches.
-func (s *Store) propose(data []byte) ([]error, error) {
+func (s *Store) propose(data []byte, leads *Leadership) ([]error, error) {
 	for {
 		if err := s.latch.err(); err != nil {
 			return nil, unavailable(err)
 		}
+		began := time.Now()
 		future := s.raft.Apply(data, enqueueTimeout)
 		switch err := future.Error(); {
 		case err == nil:
@@ -177,14 +184,22 @@ func (s *Store) propose(data []byte) ([]error, error) {
 			continue
 		case s.latch.err() != nil:
 			return nil, unknown(s.latch.err())
-		case errors.Is(err, hraft.ErrNotLeader):
-			return nil, unavailable(err)
+		case errors.Is(err, hraft.ErrNotLeader), errors.Is(err, hraft.ErrLeadershipTransferInProgress):
+			if s.alone() {
+				return nil, unavailable(err)
+			}
+			return nil, s.notLeader()
 		default:
 			return nil, unknown(err)
 		}
 		switch response := future.Response().(type) {
 		case []error:
+			if s.contacts != nil {
+				s.contacts.committed(leads.term, began)
+			}
 			return response, nil
+		case otherTerm:
+			return nil, s.notLeader()
 		case error:
 			return nil, unknown(response)
 		default:
@@ -193,10 +208,37 @@ func (s *Store) propose(data []byte) ([]error, error) {
 	}
 }
 
+// ofOneTerm answers the requests of leaderships that are over, and returns those of
+// the present one.
+func (s *Store) ofOneTerm(requests []*request) []*request {
+	if s.alone() {
+		return requests
+	}
+	present, _, _ := s.standing.get()
+	kept := requests[:0]
+	for _, r := range requests {
+		if r.leads == present {
+			kept = append(kept, r)
+		} else {
+			s.answer(r, s.notLeader())
+		}
+	}
+	clear(requests[len(kept):])
+	return kept
+}
+
+// termOf is the term that an entry of these requests is for; 0 is any.
+func (s *Store) termOf(requests []*request) uint64 {
+	if s.alone() {
+		return 0
+	}
+	return requests[0].leads.term
+}
+
 // unavailable says that nothing was written.
 func unavailable(cause error) error { return fmt.Errorf("%w: %w", storage.ErrUnavailable, cause) }
 
 // unknown says that the batch may be durable or not.
 func unknown(cause error) error {
-	return fmt.Errorf("the outcome of the batch is unknown until the store is opened again: %w", cause)
+	return fmt.Errorf("the outcome of the batch is unknown: ask again: %w", cause)
 }

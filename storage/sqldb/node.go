@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,8 +37,8 @@ type node struct {
 	// until is when the lease ends, by this process's clock, and so earlier than by
 	// the database's.
 	until time.Time
-	// live are the worker ids of all nodes that hold one, ascending.
-	live []int64
+	// live are all nodes that hold a worker id, in ascending order of these.
+	live []storage.Node
 	err  error
 
 	failed chan struct{}
@@ -211,12 +210,12 @@ func (n *node) renew(ctx context.Context) error {
 
 // look finds out which nodes there are.
 func (n *node) look(ctx context.Context) error {
-	live := make(map[int64]struct{})
-	st := n.s.dialect.statement("SELECT worker FROM qiao_node WHERE expires_at>=" + n.s.dialect.clock)
+	var live []storage.Node
+	st := n.s.dialect.statement("SELECT worker,address FROM qiao_node WHERE expires_at>=" + n.s.dialect.clock + " ORDER BY worker")
 	err := query(ctx, n.s.db, st, func(rows *sql.Rows) error {
-		var worker int64
-		err := rows.Scan(&worker)
-		live[worker] = struct{}{}
+		var other storage.Node
+		err := rows.Scan(&other.Worker, &other.Address)
+		live = append(live, other)
 		return err
 	})
 	if err != nil {
@@ -224,7 +223,7 @@ func (n *node) look(ctx context.Context) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.live = slices.Sorted(maps.Keys(live))
+	n.live = live
 	return nil
 }
 
@@ -259,7 +258,15 @@ func (n *node) mine(id int64) bool {
 		return true
 	}
 	x := uint64(id) * 0x9E3779B97F4A7C15
-	return n.live[x>>32%uint64(len(n.live))] == n.worker.Load()
+	return n.live[x>>32%uint64(len(n.live))].Worker == n.workerID()
+}
+
+// Nodes implements storage.Shared. What it tells is as old as the last renewal of the
+// lease, which comes three times in its length.
+func (s *Store) Nodes() []storage.Node {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	return slices.Clone(s.node.live)
 }
 
 // others is how many live nodes there are besides this one.

@@ -27,7 +27,7 @@ type Config struct {
 	Connections int
 	// Timeout bounds one SQL transaction. Default 10 s.
 	Timeout time.Duration
-	// Address tells people which node holds a worker id.
+	// Address is host:port, where clients and the other nodes reach this one.
 	Address string
 	// Lease is how long a node that is not heard of keeps its worker id and its
 	// share of the due work. Default 6 s.
@@ -64,7 +64,7 @@ type Store struct {
 	err     error
 }
 
-var _ storage.Store = (*Store)(nil)
+var _ storage.Shared = (*Store)(nil)
 
 // ErrConfig reports a Config that cannot work, or a database without the tables.
 var ErrConfig = errors.New("the database store is not usable")

@@ -61,7 +61,7 @@ func (n *node) clear(ctx context.Context) error {
 		return err
 	}
 	n.mu.Lock()
-	first := len(n.live) == 0 || n.live[0] == n.worker.Load()
+	first := len(n.live) == 0 || n.live[0].Worker == n.workerID()
 	n.mu.Unlock()
 	if !first {
 		return nil

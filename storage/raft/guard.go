@@ -1,0 +1,135 @@
+package raft
+
+import (
+	"sync/atomic"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+)
+
+// guard is Raft's transport with two duties of its own: it notes when the others
+// were last known to follow this leader, and it withholds votes that would break
+// a promise.
+type guard struct {
+	*hraft.NetworkTransport
+	streams  *streams
+	contacts *contacts
+	raft     *atomic.Pointer[hraft.Raft]
+	requests chan hraft.RPC
+
+	// mute is until when this process grants no vote: the one before it may have
+	// promised its leader not to, a moment before it ended.
+	mute time.Time
+	// joined: the log has all that this node ever acknowledged. A new directory may
+	// stand in for one that was lost, so it has not until a leader has caught it up,
+	// or until another node asks for a vote whose log is as new: then it begins.
+	joined  atomic.Bool
+	setDone func() error // makes joined durable
+	target  uint64       // the commit index at the first contact; of the goroutine below
+
+	ended chan struct{}
+	stop  chan struct{}
+}
+
+// Consumer implements hraft.Transport.
+func (g *guard) Consumer() <-chan hraft.RPC { return g.requests }
+
+// run passes requests on to Raft until stop is closed.
+func (g *guard) run() {
+	defer close(g.ended)
+	for {
+		select {
+		case request := <-g.NetworkTransport.Consumer():
+			if g.answers(request) {
+				continue
+			}
+			select {
+			case g.requests <- request:
+			case <-g.stop:
+				return
+			}
+		case <-g.stop:
+			return
+		}
+	}
+}
+
+// answers looks at a request before Raft does. It tells whether it has answered it.
+func (g *guard) answers(request hraft.RPC) bool {
+	raft := g.raft.Load()
+	if raft == nil {
+		return false
+	}
+	switch m := request.Command.(type) {
+	case *hraft.RequestVoteRequest:
+		if m.LastLogIndex <= beginning && raft.LastIndex() <= beginning {
+			g.join()
+		}
+		// A transfer of leadership comes from a leader that has stopped answering.
+		if g.withholds(m.LastLogIndex, m.LeadershipTransfer) {
+			request.Respond(&hraft.RequestVoteResponse{RPCHeader: g.header(), Term: raft.CurrentTerm()}, nil)
+			return true
+		}
+	case *hraft.RequestPreVoteRequest:
+		if g.withholds(m.LastLogIndex, false) {
+			request.Respond(&hraft.RequestPreVoteResponse{RPCHeader: g.header(), Term: raft.CurrentTerm()}, nil)
+			return true
+		}
+	case *hraft.AppendEntriesRequest:
+		g.catchUp(raft, m.LeaderCommitIndex)
+	}
+	return false
+}
+
+// beginning is the index of the entry that every log begins with.
+const beginning = 1
+
+func (g *guard) withholds(lastLogIndex uint64, transfer bool) bool {
+	if time.Now().Before(g.mute) && !transfer {
+		return true
+	}
+	return !g.joined.Load() && lastLogIndex > beginning
+}
+
+// catchUp notes when a new node has everything that was committed when its leader
+// first spoke to it.
+func (g *guard) catchUp(raft *hraft.Raft, commit uint64) {
+	if g.joined.Load() || commit == 0 {
+		return
+	}
+	if g.target == 0 {
+		g.target = commit
+	}
+	if raft.LastIndex() >= g.target {
+		g.join()
+	}
+}
+
+// join ends the withholding of votes for good.
+func (g *guard) join() {
+	if !g.joined.Load() && g.setDone() == nil {
+		g.joined.Store(true)
+	}
+}
+
+func (g *guard) header() hraft.RPCHeader {
+	c := g.streams.cluster
+	return hraft.RPCHeader{ProtocolVersion: hraft.ProtocolVersionMax, ID: []byte(c.Self), Addr: []byte(c.member(c.Self).Address)}
+}
+
+// AppendEntries implements hraft.Transport. Raft sends a heartbeat to each
+// follower this way ten times in an election time-out.
+func (g *guard) AppendEntries(id hraft.ServerID, target hraft.ServerAddress, request *hraft.AppendEntriesRequest, response *hraft.AppendEntriesResponse) error {
+	began := time.Now()
+	err := g.NetworkTransport.AppendEntries(id, target, request, response)
+	if err == nil && response.Success && response.Term == request.Term {
+		g.contacts.heard(id, request.Term, began)
+	}
+	return err
+}
+
+// Close implements hraft.WithClose. It may be called again.
+func (g *guard) Close() error {
+	g.NetworkTransport.CloseStreams()
+	return g.NetworkTransport.Close()
+}
