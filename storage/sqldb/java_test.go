@@ -146,6 +146,20 @@ func TestARowThatJavaReleasedAndLockedAnewStaysLocked(t *testing.T) {
 	})
 }
 
+// A row that Java has released is locked again when the transaction asks for it again.
+func TestARowThatJavaReleasedIsLockedAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, cfg Config) {
+		s := open(t, cfg)
+		java := asJava{t, s}
+		state := begin(t, s, 1000, "t:1")
+		java.unlock(state.XID)
+		require.NoError(t, s.Apply(t.Context(), &storage.Batch{XID: state.XID, Revision: state.Revision, Add: []storage.Branch{{
+			ID: 1005, Type: protocol.TypeAT, ResourceID: "db", LockKey: "t:1", Locked: true,
+		}}}))
+		require.Equal(t, state.XID, java.holder("t:1"))
+	})
+}
+
 // Two transactions in one SQL transaction: what the first only believes to hold it
 // cannot leave to the second.
 func TestARowIsNotHandedOverByWhoDoesNotHoldIt(t *testing.T) {
@@ -171,7 +185,7 @@ func TestARowIsNotHandedOverByWhoDoesNotHoldIt(t *testing.T) {
 
 // A transaction that Java began, with its branches and locks, goes on here: with the
 // lock keys that Java keeps nowhere, and in the order of registration although this
-// node's clock is behind.
+// node's clock is ahead.
 func TestATransactionThatJavaBeganGoesOn(t *testing.T) {
 	onEach(t, func(t *testing.T, cfg Config) {
 		s := open(t, cfg)
@@ -188,7 +202,7 @@ func TestATransactionThatJavaBeganGoesOn(t *testing.T) {
 		require.Equal(t, state.Global.Deadline(), state.Global.DueAt)
 
 		add := &storage.Batch{XID: x, Revision: state.Revision, Add: []storage.Branch{{
-			ID: 900, Type: protocol.TypeAT, ResourceID: "db", LockKey: "t:1,3", Locked: true, RegisteredAt: 5,
+			ID: 900, Type: protocol.TypeAT, ResourceID: "db", LockKey: "t:1,3", Locked: true, RegisteredAt: time.Now().Add(time.Hour).UnixMilli(),
 		}}}
 		require.NoError(t, s.Apply(t.Context(), add))
 		java.register(x, 800, "AT", "t:4")
@@ -238,6 +252,9 @@ func TestWhatADeadJavaCoordinatorLeftIsDue(t *testing.T) {
 
 		// What this node began and Java decided does not wait for the time-out.
 		mine := begin(t, s, 3000, "t:1")
+		later := moveTo(&mine, protocol.StatusBegin)
+		later.Global.DueAt = now.Add(time.Hour).UnixMilli()
+		require.NoError(t, s.Apply(t.Context(), later))
 		java.setStatus(mine.XID, protocol.StatusAsyncCommitting)
 		require.Contains(t, due(t, s, now), mine.XID)
 	})
@@ -336,6 +353,8 @@ func TestALateBranchComesBack(t *testing.T) {
 		for range 2 {
 			require.NoError(t, s.reap(t.Context()))
 		}
+		require.NoError(t, s.revive(t.Context(), []late{{xid: back.XID, id: 1000, branch: 1005, outcome: protocol.StatusRollbacked}}),
+			"another node was faster")
 		for x, want := range map[string]protocol.GlobalStatus{
 			back.XID: protocol.StatusRollbackRetrying, committed.XID: protocol.StatusAsyncCommitting, confirmed.XID: protocol.StatusCommitRetrying,
 		} {
@@ -455,7 +474,7 @@ func TestWorkIsSharedWithJava(t *testing.T) {
 		for _, node := range []*Store{s, other} {
 			node.node.java.mu.Lock()
 			for _, w := range node.node.java.taken {
-				w.since, w.used = now.Add(-time.Minute), now.Add(-time.Minute)
+				w.since = now.Add(-time.Minute)
 			}
 			node.node.java.mu.Unlock()
 			require.NoError(t, node.node.java.keep(t.Context()))
