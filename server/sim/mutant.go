@@ -50,6 +50,8 @@ const (
 	EvidenceDropped
 	// DirtyRetried: a transaction that waits for an operator is tried again.
 	DirtyRetried
+	// StaleReads: a leader answers from what it holds when another leads already.
+	StaleReads
 )
 
 // brokenStore is a store with the mutant's defect.

@@ -30,6 +30,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"outcomes are forgotten", OutcomesForgotten, 50},
 		{"evidence is dropped", EvidenceDropped, 200},
 		{"a dirty rollback is tried again", DirtyRetried, 200},
+		{"a stale leader answers", StaleReads, 200},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/txn"
+	"github.com/qiao-tx/qiao/storage"
 )
 
 // The times of the simulated coordinators are short, so that a run sees many
@@ -21,8 +22,8 @@ const (
 	pollEvery     = 250 * time.Millisecond
 )
 
-// node is one coordinator process over the store that all nodes share. A crash
-// loses everything but the store.
+// node is one process over the store that all nodes share, with a coordinator; where
+// nodes elect a leader, only that one has one. A crash loses everything but the store.
 type node struct {
 	w       *world
 	index   int
@@ -30,9 +31,10 @@ type node struct {
 	mutant  Mutant
 	// life numbers the process's starts. What an earlier life left behind (a
 	// task, an answer on its way) finds another number and does nothing.
-	life  int
-	up    bool
-	tasks []*task
+	life int
+	// alive: the process runs; up: its coordinator does.
+	alive, up bool
+	tasks     []*task
 	// unanswered are the requests of this life that got no answer yet.
 	unanswered map[uint64]protocol.Message
 	requests   uint64
@@ -44,6 +46,11 @@ type node struct {
 	stillUntil time.Duration
 
 	coordinator *coordinator.Coordinator
+
+	// believes is the node that this one takes for the leader; stale is what it held
+	// itself when it was one last.
+	believes *node
+	stale    storage.Store
 }
 
 func newNode(w *world, index int, m Mutant) *node {
@@ -54,11 +61,21 @@ func (n *node) clock() time.Time { return epoch.Add(n.w.now + n.skew) }
 
 // start boots the process.
 func (n *node) start() {
-	n.life++
-	life := n.life
-	n.unanswered = make(map[uint64]protocol.Message)
+	n.alive = true
 	n.bootedAt = n.clock()
 	n.stillUntil = 0
+	if n.w.election == nil {
+		n.lead()
+	} else {
+		n.w.election.fallen(n) // perhaps there is no leader because nobody was there
+	}
+}
+
+// lead makes a coordinator.
+func (n *node) lead() {
+	n.stop()
+	life := n.life
+	n.unanswered = make(map[uint64]protocol.Message)
 	machine := machine
 	machine.RetentionMillis = n.w.plan.Retention.Milliseconds()
 	machine.Parallel = n.w.plan.Parallel
@@ -113,13 +130,20 @@ func (n *node) poll(life int) {
 	})
 }
 
+// stop ends the coordinator wherever it is; who asked it something gets no answer.
+func (n *node) stop() {
+	n.life++
+	n.up, n.coordinator, n.unanswered = false, nil, nil
+	n.kill()
+}
+
 // crash kills the process. It comes back after a while, perhaps with its clock
 // set back to the very moment of its last start.
 func (n *node) crash() {
 	n.w.logf("node %d crashes", n.index)
-	n.life++
-	n.up, n.coordinator = false, nil
-	n.kill()
+	n.alive, n.believes = false, nil
+	n.stop()
+	n.w.election.fallen(n)
 	life := n.life
 	n.w.after(n.w.between(50*time.Millisecond, 2*time.Second), func() {
 		if n.life != life {
@@ -141,6 +165,7 @@ func (n *node) jumpClock() {
 func (n *node) standStill() {
 	n.stillUntil = n.w.now + n.w.between(time.Second, 10*time.Second)
 	n.w.logf("node %d stands still until %s", n.index, n.stillUntil)
+	n.w.election.fallen(n)
 }
 
 // awake runs f now, or when the process goes on.
@@ -161,6 +186,7 @@ func (n *node) request(r request, answer func(protocol.Message, map[string]strin
 // take hands a request that has arrived to the coordinator.
 func (n *node) take(r request, answer func(protocol.Message, map[string]string)) {
 	if !n.up {
+		n.forward(r, answer)
 		return
 	}
 	life := n.life
@@ -188,6 +214,8 @@ type request struct {
 	message protocol.Message
 	head    map[string]string
 	once    bool
+	// forwarded: another node passed it on.
+	forwarded bool
 }
 
 // dispatcher is the way of one life's orders to the resource managers.

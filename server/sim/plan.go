@@ -38,6 +38,11 @@ type plan struct {
 	MaxSkew time.Duration
 	// NearStore: the store is a storage.Submitter, as the default one is.
 	NearStore bool
+	// Led: the nodes elect one of them, with NearStore, and only that one decides;
+	// Election is the mean time between elections that nothing but bad luck calls
+	// for, 0 for none.
+	Led      bool
+	Election time.Duration
 	// Parallel: branches of different resources are ordered at once.
 	Parallel bool
 }
@@ -49,7 +54,7 @@ const shortRetention = 20 * time.Second
 func newPlan(rng *rand.Rand) plan {
 	oneOf := func(values ...float64) float64 { return values[rng.IntN(len(values))] }
 	every := func(values ...time.Duration) time.Duration { return values[rng.IntN(len(values))] }
-	return plan{
+	p := plan{
 		Nodes:        1 + rng.IntN(3),
 		Databases:    1 + rng.IntN(2),
 		Actions:      1 + rng.IntN(2),
@@ -78,5 +83,11 @@ func newPlan(rng *rand.Rand) plan {
 		Compensables:     rng.IntN(3),
 		Parallel:         rng.IntN(3) == 0,
 		XADatabases:      rng.IntN(3),
+		Led:              rng.IntN(4) == 0,
 	}
+	if p.Led {
+		p.Nodes, p.NearStore = 3, true
+		p.Election = every(0, 2*time.Second, 8*time.Second)
+	}
+	return p
 }

@@ -83,11 +83,14 @@ func Run(seed uint64, o Options) Report {
 func (w *world) scheduleFaults() {
 	for _, n := range w.nodes {
 		w.every(w.plan.NodeCrash, func() {
-			if n.up {
+			if n.alive {
 				n.crash()
 			}
 		})
 		w.every(w.plan.ClockJump, n.jumpClock)
+	}
+	if w.election != nil {
+		w.every(w.plan.Election, w.election.elect)
 	}
 	for _, d := range w.databases {
 		w.every(w.plan.ForeignWrite, d.writeForeign)

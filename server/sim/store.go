@@ -14,10 +14,17 @@ func (n *node) store(life int) storage.Store {
 	if n.mutant != NoMutant {
 		s = &brokenStore{Store: s, w: n.w, mutant: n.mutant}
 	}
+	e := n.w.election
+	if e != nil {
+		s = &fencedStore{Store: s, e: e, term: e.term}
+	}
 	distant := &distantStore{Store: s, n: n, life: life}
 	s = distant
 	if n.w.plan.NearStore {
 		s = &nearStore{Store: distant.Store, distant: distant}
+	}
+	if e != nil {
+		s = &ledStore{Submitter: s.(storage.Submitter), n: n, term: e.term}
 	}
 	if n.mutant == EffectsBeforePersist {
 		s = &hastyStore{Store: s, n: n}

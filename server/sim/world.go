@@ -31,6 +31,8 @@ type world struct {
 	truth *truth
 	saga  *sagaApp
 	nodes []*node
+	// election is nil where every node decides.
+	election *election
 	// services take part in transactions; participants are they and the
 	// application that drives sagas.
 	services, participants []participant
@@ -55,6 +57,9 @@ func newWorld(seed uint64, o Options) *world {
 	w.plan = newPlan(w.rng)
 	w.logf("seed %d: %+v", seed, w.plan)
 	w.truth = newTruth(w, memory.New())
+	if w.plan.Led {
+		w.election = &election{w: w}
+	}
 	for i := range w.plan.Nodes {
 		w.nodes = append(w.nodes, newNode(w, i, o.Mutant))
 	}
