@@ -289,6 +289,36 @@ func TestNewDirectoryDoesNotVoteAwayHistory(t *testing.T) {
 	c.apply(begin(3)) // the node with the new directory has joined
 }
 
+// Nor must it ask for votes itself while a leader has filled it in part: who grants
+// them may lack the same.
+func TestNewDirectoryAsksForNoVotes(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, nil)
+	c.open()
+	leader, leads := c.lead()
+	ctx := context.Background()
+	require.NoError(t, leads.Apply(ctx, begin(1)))
+	c.agree()
+	behind, filled := c.others(leader)[0], c.others(leader)[1]
+	require.NoError(t, filled.close())
+	// As it is when a leader has died while it filled the node: a log, and no note.
+	require.NoError(t, behind.close())
+	require.NoError(t, leader.close())
+	filled.open()
+	filled.store.guard.joined.Store(false)
+	behind.open()
+	behind.store.guard.joined.Store(false)
+	short, cancel := context.WithTimeout(ctx, 6*filled.config.Cluster.ElectionTimeout)
+	defer cancel()
+	for _, n := range []*testNode{filled, behind} {
+		_, err := n.store.Lead(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "node %s", n.name)
+	}
+	behind.store.guard.joined.Store(true) // one that has everything may be elected by
+	leader.open()                         // another one that has
+	c.agree()
+}
+
 func TestDirectoryOfAnotherNode(t *testing.T) {
 	members := []Member{{"a", "127.0.0.1:1"}, {"b", "127.0.0.1:2"}, {"c", "127.0.0.1:3"}}
 	config := memberConfig(t.TempDir(), "a", members)

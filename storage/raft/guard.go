@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -88,7 +89,33 @@ func (g *guard) withholds(lastLogIndex uint64, transfer bool) bool {
 	if time.Now().Before(g.mute) && !transfer {
 		return true
 	}
+	return g.withheld(lastLogIndex)
+}
+
+// withheld: a node that may have forgotten something has no part in electing a log
+// that is more than the beginning.
+func (g *guard) withheld(lastLogIndex uint64) bool {
 	return !g.joined.Load() && lastLogIndex > beginning
+}
+
+// errNotJoined keeps a node from asking for votes that it would not give either:
+// others lack what it has forgotten, too.
+var errNotJoined = errors.New("this node's directory is new: it asks for no votes before a leader has filled it")
+
+// RequestVote implements hraft.Transport.
+func (g *guard) RequestVote(id hraft.ServerID, target hraft.ServerAddress, request *hraft.RequestVoteRequest, response *hraft.RequestVoteResponse) error {
+	if g.withheld(request.LastLogIndex) {
+		return errNotJoined
+	}
+	return g.NetworkTransport.RequestVote(id, target, request, response)
+}
+
+// RequestPreVote implements hraft.WithPreVote.
+func (g *guard) RequestPreVote(id hraft.ServerID, target hraft.ServerAddress, request *hraft.RequestPreVoteRequest, response *hraft.RequestPreVoteResponse) error {
+	if g.withheld(request.LastLogIndex) {
+		return errNotJoined
+	}
+	return g.NetworkTransport.RequestPreVote(id, target, request, response)
 }
 
 // catchUp notes when a new node has everything that was committed when its leader
