@@ -21,6 +21,8 @@ const (
 	batchUnlocksAll
 	batchHasFinish
 	batchHasBranches // Add, Change, Unlock or Remove follow
+	batchResumes
+	batchIsNote
 )
 
 // AppendBatch appends the encoding of b to dst. Numbers are varints, texts have
@@ -39,6 +41,12 @@ func AppendBatch(dst []byte, b *Batch) []byte {
 	if len(b.Add)+len(b.Change)+len(b.Unlock)+len(b.Remove) > 0 {
 		flags |= batchHasBranches
 	}
+	if b.Resume > 0 {
+		flags |= batchResumes
+	}
+	if b.Note != nil {
+		flags |= batchIsNote
+	}
 	dst = append(dst, codecVersion, flags)
 	dst = appendText(dst, b.XID)
 	dst = binary.AppendUvarint(dst, b.Revision)
@@ -56,6 +64,12 @@ func AppendBatch(dst []byte, b *Batch) []byte {
 		dst = append(dst, byte(b.Finish.Outcome))
 		dst = binary.AppendVarint(dst, b.Finish.ExpiresAt)
 	}
+	if b.Resume > 0 {
+		dst = binary.AppendUvarint(dst, b.Resume)
+	}
+	if b.Note != nil {
+		dst = appendText(appendText(appendText(dst, b.Note.Kind), b.Note.Key), b.Note.Value)
+	}
 	return dst
 }
 
@@ -65,7 +79,7 @@ func DecodeBatch(data []byte) (*Batch, error) {
 	d := decoder{text: string(data)}
 	d.version()
 	flags := d.byte()
-	if flags >= batchHasBranches<<1 {
+	if flags >= batchIsNote<<1 {
 		d.fail("unknown flags")
 	}
 	b := &Batch{XID: d.string(), Revision: d.uvarint(), At: d.varint(), UnlockAll: flags&batchUnlocksAll != 0}
@@ -81,6 +95,14 @@ func DecodeBatch(data []byte) (*Batch, error) {
 	}
 	if flags&batchHasFinish != 0 {
 		b.Finish = &Tombstone{Outcome: protocol.GlobalStatus(d.byte()), ExpiresAt: d.varint()}
+	}
+	if flags&batchResumes != 0 {
+		if b.Resume = d.uvarint(); b.Resume == 0 {
+			d.fail("resumed at no revision")
+		}
+	}
+	if flags&batchIsNote != 0 {
+		b.Note = &Note{Kind: d.string(), Key: d.string(), Value: d.string()}
 	}
 	if err := d.end(); err != nil {
 		return nil, fmt.Errorf("batch: %w", err)

@@ -78,6 +78,10 @@ func drawBatch(t *rapid.T) *Batch {
 			ExpiresAt: rapid.Int64().Draw(t, "expires"),
 		}
 	}
+	b.Resume = rapid.Uint64().Draw(t, "resume")
+	if rapid.Bool().Draw(t, "is note") {
+		b.Note = &Note{rapid.String().Draw(t, "kind"), rapid.String().Draw(t, "key"), rapid.String().Draw(t, "value")}
+	}
 	return b
 }
 
@@ -159,6 +163,7 @@ func TestDecodeRefusesOtherVersions(t *testing.T) {
 func FuzzDecodeBatch(f *testing.F) {
 	f.Add(AppendBatch(nil, fullBatch()))
 	f.Add(AppendBatch(nil, &Batch{XID: "a:1:2"}))
+	f.Add(AppendBatch(nil, &Batch{Resume: 7, Note: &Note{Kind: "k", Key: "a", Value: "b"}}))
 	f.Add([]byte{1, 8, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := DecodeBatch(data)

@@ -117,6 +117,13 @@ type Batch struct {
 	// branches and locks go, and a tombstone stays.
 	Finish *Tombstone
 
+	// Resume, in a Batch that begins a transaction, is the revision that it has
+	// afterwards: it goes on here as it was in another store (see Whole). 0 is an
+	// ordinary beginning.
+	Resume uint64
+	// Note, when not nil, is all that the Batch has: it concerns no transaction.
+	Note *Note
+
 	// next is what After returns, if it is known: see LeadsTo.
 	next *State
 }
@@ -172,6 +179,12 @@ func (s State) Apply(b *Batch) (State, error) {
 	next := s
 	next.XID = b.XID
 	next.Revision++
+	if b.Resume > 0 {
+		if s.Revision > 0 {
+			return s, fmt.Errorf("%w: %s is there already and cannot be resumed", ErrInvalidBatch, b.XID)
+		}
+		next.Revision = b.Resume
+	}
 	if b.Global != nil {
 		next.Global = *b.Global
 	}

@@ -71,6 +71,7 @@ Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
 	})
 	root.AddCommand(
 		newServerCommand(),
+		newStoreCommand(),
 		newDemoCommand(),
 		newBenchCommand(),
 		newUndoTableCommand(),

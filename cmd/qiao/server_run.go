@@ -199,7 +199,9 @@ func (s *coordinatorServer) decide(ctx context.Context, opened openedStore, addr
 
 func (s *coordinatorServer) gatewayConfig() gateway.Config {
 	cfg := &s.cfg
+	groups, _ := s.store.(gateway.GroupStore) // nil when the store keeps none
 	g := gateway.Config{
+		Groups:      gateway.Groups{Store: groups, Namespace: cfg.Namespace, Cluster: cfg.NamingCluster},
 		Coordinator: s.decider, Peers: s.peers, Mesh: s.mesh, StoreStats: s.store.Stats, Health: s.store.Err,
 		Logger: s.logger, Version: buildVersion(),
 		MaxConnections: cfg.MaxConnections, MaxRequests: cfg.MaxRequests,

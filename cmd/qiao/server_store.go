@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/storage"
+	"github.com/qiao-tx/qiao/storage/move"
 	"github.com/qiao-tx/qiao/storage/raft"
 	"github.com/qiao-tx/qiao/storage/sqldb"
 )
@@ -36,8 +38,22 @@ type openedStore struct {
 // storeOpener opens the store of a configuration for the coordinator at an address.
 type storeOpener func(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error)
 
-// openStore opens the store that store.mode names.
+// openStore opens the store that store.mode names, unless it is half a copy.
 func openStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
+	opened, err := openStoreOf(ctx, cfg, address, logger)
+	if err != nil {
+		return opened, err
+	}
+	if m, ok := opened.store.(storage.Movable); ok {
+		if err := move.Unfinished(ctx, m); err != nil {
+			return openedStore{}, errors.Join(fmt.Errorf("the store in %s: %w", opened.place, err), m.Close())
+		}
+	}
+	return opened, nil
+}
+
+// openStoreOf opens the store that store.mode names.
+func openStoreOf(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
 	if strings.EqualFold(cfg.StoreMode, "db") {
 		return openDatabaseStore(ctx, cfg, address, logger)
 	}

@@ -44,7 +44,7 @@ func startCoordinators(t *testing.T) []*coordinator {
 		java.address, java.kill, java.restart = tc.Address(), tc.Kill, tc.Restart
 	}
 	s := startOurs(t)
-	return []*coordinator{{name: "ours", address: s.address, kill: s.kill, restart: s.start}, java}
+	return []*coordinator{{name: "ours", address: s.address, kill: s.kill, restart: func() { s.start() }}, java}
 }
 
 // ours is a coordinator of ours in a process of its own, which dies with this one.
@@ -57,6 +57,14 @@ type ours struct {
 
 func startOurs(t *testing.T) *ours {
 	t.Helper()
+	s := buildOurs(t)
+	s.start()
+	return s
+}
+
+// buildOurs builds it, for a start later.
+func buildOurs(t *testing.T) *ours {
+	t.Helper()
 	s := &ours{t: t, dir: t.TempDir(), address: "127.0.0.1:0"}
 	s.program = filepath.Join(s.dir, "qiao")
 	out, err := exec.Command("go", "build", "-o", s.program, "../../cmd/qiao").CombinedOutput()
@@ -68,20 +76,19 @@ func startOurs(t *testing.T) *ours {
 			t.Logf("log of our coordinator:\n%s", log[max(0, len(log)-20_000):])
 		}
 	})
-	s.start()
 	return s
 }
 
 // start runs it on its data; after the first time on the address it had.
-func (s *ours) start() {
+func (s *ours) start(more ...string) {
 	s.t.Helper()
 	portFile := filepath.Join(s.dir, "port")
 	require.NoError(s.t, os.RemoveAll(portFile))
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(s.t, err)
 	defer log.Close()
-	s.cmd = exec.Command(s.program, "server", "--listen", s.address, "--data", filepath.Join(s.dir, "data"),
-		"--port-file", portFile, "--disk-reserve-mib", "0")
+	s.cmd = exec.Command(s.program, append([]string{"server", "--listen", s.address, "--data", filepath.Join(s.dir, "data"),
+		"--port-file", portFile, "--disk-reserve-mib", "0"}, more...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(s.t, s.cmd.Start())
@@ -94,6 +101,9 @@ func (s *ours) start() {
 
 // kill ends it as kill -9 does.
 func (s *ours) kill() {
+	if s.cmd == nil {
+		return
+	}
 	_ = s.cmd.Process.Kill() // fails only when it has ended
 	_ = s.cmd.Wait()
 }

@@ -93,6 +93,9 @@ func (c *JavaCoordinator) host() string {
 	return JavaTCHost
 }
 
+// StoreDir is the directory of its file store.
+func (c *JavaCoordinator) StoreDir() string { return filepath.Join(c.dir, "store") }
+
 // Kill ends the coordinator with kill -9. It must not be called together with Restart.
 func (c *JavaCoordinator) Kill() {
 	if c.cmd == nil {

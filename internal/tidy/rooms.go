@@ -41,6 +41,8 @@ func Rooms() []Room {
 		{"storage/raft", false, "the default store: a durable log of Batches over memory, of one node or several", []string{"storage/memory"}},
 		{"storage/sqldb", false, "a store on Seata's tables in MySQL, MariaDB or PostgreSQL, for several nodes",
 			[]string{"storage", "script/server/db"}},
+		{"storage/move", false, "copies what one store holds into another, and compares", []string{"storage"}},
+		{"storage/javafile", false, "reads the file store of a Java coordinator", []string{"storage/memory"}},
 		{"script/server/db", false, "the tables of the store in a database", nil},
 		{"storage/storetest", false, "the conformance suite: a store is whatever passes it", []string{"storage/memory"}},
 

@@ -3,7 +3,6 @@ package frame
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -13,8 +12,14 @@ const null = -1
 // appendHead writes the pairs in the order of their keys, so that equal frames
 // are equal bytes.
 func appendHead(dst []byte, head map[string]string) ([]byte, error) {
+	var few [8]string // enough for most, on the stack
+	keys := few[:0]
+	for k := range head {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
 	var err error
-	for _, k := range slices.Sorted(maps.Keys(head)) {
+	for _, k := range keys {
 		if dst, err = appendText(dst, k); err != nil {
 			return nil, err
 		}
@@ -39,17 +44,17 @@ func decodeHead(b []byte) (map[string]string, error) {
 		return nil, nil
 	}
 	head := make(map[string]string)
-	for len(b) > 0 {
+	for rest := string(b); len(rest) > 0; { // one string, of which all texts are parts
 		var key, value string
 		var isNull bool
 		var err error
-		if key, isNull, b, err = cutText(b); err != nil {
+		if key, isNull, rest, err = cutText(rest); err != nil {
 			return nil, err
 		}
 		if isNull {
 			return nil, fmt.Errorf("%w: a null key", ErrHead)
 		}
-		if value, _, b, err = cutText(b); err != nil {
+		if value, _, rest, err = cutText(rest); err != nil {
 			return nil, err
 		}
 		head[key] = value
@@ -57,17 +62,17 @@ func decodeHead(b []byte) (map[string]string, error) {
 	return head, nil
 }
 
-func cutText(b []byte) (s string, isNull bool, rest []byte, err error) {
+func cutText(b string) (s string, isNull bool, rest string, err error) {
 	if len(b) < 2 {
-		return "", false, nil, fmt.Errorf("%w: it ends within a length", ErrHead)
+		return "", false, "", fmt.Errorf("%w: it ends within a length", ErrHead)
 	}
-	n := int(int16(binary.BigEndian.Uint16(b)))
+	n := int(int16(uint16(b[0])<<8 | uint16(b[1])))
 	b = b[2:]
 	if n == null {
 		return "", true, b, nil
 	}
 	if n < 0 || n > len(b) {
-		return "", false, nil, fmt.Errorf("%w: a text of %d bytes where %d remain", ErrHead, n, len(b))
+		return "", false, "", fmt.Errorf("%w: a text of %d bytes where %d remain", ErrHead, n, len(b))
 	}
-	return string(b[:n]), false, b[n:], nil
+	return b[:n], false, b[n:], nil
 }

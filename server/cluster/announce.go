@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -156,12 +157,13 @@ func (a *announcer) order(conn *rpc.Conn, r rpc.Request) {
 		conn.Close(err)
 		return
 	}
-	reply := func(m protocol.Message, why string) {
-		var head map[string]string
-		if why != "" {
-			m, head = undelivered, map[string]string{HeadUndelivered: why}
+	reply := func(m protocol.Message, head map[string]string) {
+		err := conn.Reply(r, m, head)
+		if err != nil && head == nil && !errors.Is(err, rpc.ErrClosed) {
+			// Such as an answer that cannot be written: no reason to end the link.
+			err = conn.Reply(r, undelivered, without(err))
 		}
-		if err := conn.Reply(r, m, head); err != nil {
+		if err != nil {
 			conn.Close(err) // so that the far end asks again instead of waiting
 		}
 	}
@@ -169,17 +171,27 @@ func (a *announcer) order(conn *rpc.Conn, r rpc.Request) {
 	to := a.announced[number]
 	a.mu.Unlock()
 	if to == nil {
-		reply(nil, "it is connected there no more")
+		reply(undelivered, map[string]string{HeadUndelivered: "the client has left the node", HeadGone: ""})
 		return
 	}
 	a.mesh.stats.carried.Add(1)
 	to.channel.Order(r.Message, a.mesh.cfg.AnswerTimeout, func(answer protocol.Message, err error) {
 		if err != nil {
-			reply(nil, err.Error())
+			reply(undelivered, without(err))
 			return
 		}
-		reply(answer, "")
+		reply(answer, nil)
 	})
+}
+
+// without is the head map of what is no answer.
+func without(err error) map[string]string {
+	const maxReason = 1024
+	why := err.Error()
+	if len(why) > maxReason {
+		why = strings.ToValidUTF8(why[:maxReason], "")
+	}
+	return map[string]string{HeadUndelivered: why}
 }
 
 // noOutcome is the body that goes with HeadUndelivered, or nil for what is no order.

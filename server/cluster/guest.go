@@ -23,6 +23,8 @@ type Guest struct {
 	mesh *Mesh
 	conn *rpc.Conn
 	node string
+	// callers is the connection's reader's.
+	callers callers
 
 	mu sync.Mutex
 	// channels are the resource managers announced, by their numbers there; nil once
@@ -45,14 +47,16 @@ func (m *Mesh) Accept(conn *rpc.Conn, r rpc.Request) *Guest {
 		Refuse(conn, r, err)
 		return nil
 	}
-	g := &Guest{mesh: m, conn: conn, node: from, channels: make(map[uint64]*peers.Channel)}
+	g := &Guest{mesh: m, conn: conn, node: from, callers: make(callers), channels: make(map[uint64]*peers.Channel)}
 	m.mu.Lock()
 	old := m.guests[from]
 	m.guests[from] = g
 	l := m.links[from]
 	m.mu.Unlock()
 	if old != nil {
+		// What was asked of it fails before the new link announces who may be asked.
 		old.conn.Close(errReplaced)
+		old.conn.Wait()
 		old.Close()
 	}
 	if l != nil {
@@ -112,7 +116,7 @@ func (g *Guest) Handle(r rpc.Request) {
 		g.unregister(r, m)
 	default:
 		g.mesh.stats.taken.Add(1)
-		if !g.mesh.cfg.Requests.Handle(callerOf(r.Head), m, r.Head, func(answer protocol.Message, head map[string]string) {
+		if !g.mesh.cfg.Requests.Handle(g.callers.of(r.Head), m, r.Head, func(answer protocol.Message, head map[string]string) {
 			g.reply(r, answer, head)
 		}) {
 			g.conn.Close(fmt.Errorf("a message of another node is no request to a coordinator: %T", m))
@@ -211,6 +215,9 @@ func (w *way) Go(m protocol.Message, timeout time.Duration, done func(protocol.M
 	g.conn.Ask(m, w.head, timeout, func(r rpc.Response, err error) {
 		if why, ok := r.Head[HeadUndelivered]; ok && err == nil {
 			err = errors.New(why)
+			if _, gone := r.Head[HeadGone]; gone {
+				err = fmt.Errorf("%w: %s", peers.ErrEnded, why)
+			}
 		}
 		if err != nil {
 			done(nil, fmt.Errorf("by way of node %s: %w", g.node, err))

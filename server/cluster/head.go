@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/qiao-tx/qiao/server/coordinator"
 	"github.com/qiao-tx/qiao/server/peers"
@@ -20,8 +21,10 @@ const (
 	HeadChannel = "qiao-channel"
 	// HeadAddress is ip:port of a client, as the node sees it that it is connected to.
 	HeadAddress = "qiao-address"
-	// HeadUndelivered says why an order has no answer.
+	// HeadUndelivered says why an order has no answer, and HeadGone that it was not
+	// given because the client is gone.
 	HeadUndelivered = "qiao-undelivered"
+	HeadGone        = "qiao-gone"
 	// HeadClient is the client id and HeadGroup the service group of the client that
 	// a forwarded request is from.
 	HeadClient = "qiao-client"
@@ -69,9 +72,29 @@ func forwarded(from *coordinator.Caller, head map[string]string) map[string]stri
 	return all
 }
 
-// callerOf is the reverse of forwarded.
-func callerOf(head map[string]string) coordinator.Caller {
-	id := head[HeadClient]
+// maxCallers caps the clients of one link that are remembered.
+const maxCallers = 4096
+
+// callers is the reverse of forwarded. It remembers who was read, so that all that is
+// kept of a client, such as its id in each of its branches, is one text.
+type callers map[callerKey]coordinator.Caller
+
+type callerKey struct {
+	id, group string
+	qiao      bool
+}
+
+// of reads the caller of a forwarded request.
+func (c callers) of(head map[string]string) coordinator.Caller {
 	_, qiao := head[headLevel]
-	return coordinator.Caller{ClientID: id, ApplicationID: peers.ApplicationOf(id), Group: head[HeadGroup], Qiao: qiao}
+	key := callerKey{head[HeadClient], head[HeadGroup], qiao}
+	if caller, ok := c[key]; ok {
+		return caller
+	}
+	if len(c) >= maxCallers {
+		clear(c)
+	}
+	key.id, key.group = strings.Clone(key.id), strings.Clone(key.group)
+	c[key] = coordinator.Caller{ClientID: key.id, ApplicationID: peers.ApplicationOf(key.id), Group: key.group, Qiao: qiao}
+	return c[key]
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Config is the set-up of one server. Default gives the zero-effort values;
@@ -68,6 +69,9 @@ type Config struct {
 	// RegistryLeaveWait is how long a stopping server goes on as before after it has
 	// left the list, so that clients have noticed.
 	RegistryLeaveWait time.Duration
+	// Namespace and NamingCluster are what transaction groups are mapped to on this server
+	// (Seata's naming server).
+	Namespace, NamingCluster string
 	// Etcd says where etcd is, for RegistryType "etcd3".
 	Etcd Etcd
 
@@ -141,6 +145,8 @@ func Default() Config {
 		ReadIdleTimeout:   15 * time.Second,
 		DrainTimeout:      30 * time.Second,
 		RegistryType:      "file",
+		Namespace:         "public",
+		NamingCluster:     "default",
 		RegistryLeaveWait: 3 * time.Second,
 		Etcd:              Etcd{Cluster: "default", LeaseTTL: 10 * time.Second},
 		AnswerTimeout:     15 * time.Second,
@@ -172,7 +178,7 @@ func (c *Config) Validate() error {
 	bad(c.ReadIdleTimeout != 0 && c.ReadIdleTimeout < time.Second,
 		"read-idle-timeout %v: want at least 1s, or 0 for never; clients send a heartbeat every 5 to 10 seconds", c.ReadIdleTimeout)
 	bad(c.UndoSaveDays < 1 || c.UndoSaveDays > 32767, "undo.save-days %d: want 1 to 32767", c.UndoSaveDays)
-	errs = append(errs, c.validateRegistry())
+	errs = append(errs, c.validateRegistry(), c.validateGroups())
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -258,6 +264,17 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// validateGroups checks what transaction groups are mapped to, as it stands in rows
+// of Seata's vgroup_table.
+func (c *Config) validateGroups() error {
+	for key, value := range map[string]string{"registry.namingserver.namespace": c.Namespace, "registry.namingserver.cluster": c.NamingCluster} {
+		if value == "" || len(value) > 255 || strings.ContainsFunc(value, unicode.IsControl) {
+			return fmt.Errorf("%s %q: want a name of at most 255 characters", key, value)
+		}
+	}
+	return nil
 }
 
 func oneOf(value string, allowed ...string) bool {

@@ -84,6 +84,8 @@ func Settings(c *Config) []Setting {
 		{"registry.wait", "how long a start may take to be listed before it fails; 0 serves at once and goes on trying", period(&c.RegistryWait), nil},
 		{"registry.leave-wait", "how long a stopping server goes on as before when it has left the list, so that clients have noticed", period(&c.RegistryLeaveWait),
 			[]seataKey{{"transport.shutdown.wait", secondsOf(&c.RegistryLeaveWait)}}},
+		{"registry.namingserver.namespace", "namespace that transaction groups are mapped to by /vgroup/v1/addVGroup", text(&c.Namespace), nil},
+		{"registry.namingserver.cluster", "cluster that they are mapped to", text(&c.NamingCluster), nil},
 		{"registry.etcd3.server-addr", "members of etcd, each http://host:port or https://host:port, with commas between", text(&c.Etcd.ServerAddr), nil},
 		{"registry.etcd3.cluster", "name of the cluster to be listed in", text(&c.Etcd.Cluster), nil},
 		{"registry.etcd3.username", "user of an etcd with authentication", text(&c.Etcd.Username), nil},

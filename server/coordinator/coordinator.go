@@ -191,9 +191,11 @@ func (c *Coordinator) Close() {
 	c.stopping.Unlock()
 	if first {
 		close(c.closing)
-		c.runners.close()
 	}
 	c.work.Wait()
+	if first {
+		c.runners.close() // not sooner: what had entered may only now get to them
+	}
 	for i := range c.lanes {
 		c.lanes[i].abandonAll()
 	}

@@ -18,6 +18,9 @@ func (s *Server) newHTTPServer() *http.Server {
 	if standing := s.cfg.Standing; standing != nil {
 		mux.HandleFunc("GET /cluster", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, standing()) })
 	}
+	mux.HandleFunc("GET /vgroup/v1/addVGroup", s.addGroup)
+	mux.HandleFunc("GET /vgroup/v1/removeVGroup", s.removeGroup)
+	mux.HandleFunc("GET /vgroup/v1/vGroups", s.listGroups)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.newMetrics(), promhttp.HandlerOpts{}))
 	return &http.Server{
 		Handler:           mux,

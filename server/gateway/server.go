@@ -49,6 +49,9 @@ type Config struct {
 	StoreStats func() storage.Stats
 	Health     func() error
 	Logger     *slog.Logger
+	// Groups are the transaction groups that this server's cluster serves; the zero
+	// keeps none.
+	Groups Groups
 	// Version is the build's, for /version.
 	Version string
 	// MaxConnections bounds the open connections, MaxRequests the requests that

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,39 +25,58 @@ var ErrNoChannel = errors.New("no connected client serves the resource")
 func (r *Registry) Send(resourceID, clientID string, anyApplication bool, order protocol.Message,
 	timeout time.Duration, done func(protocol.Message, error),
 ) {
-	c := r.choose(resourceID, clientID, anyApplication)
+	r.send(&request{resourceID, clientID, anyApplication, order, timeout, done}, nil)
+}
+
+// request is what Send was asked for.
+type request struct {
+	resourceID, clientID string
+	anyApplication       bool
+	order                protocol.Message
+	timeout              time.Duration
+	done                 func(protocol.Message, error)
+}
+
+// send gives the order to the best channel but those that had ended before they got
+// it, which this node may learn later than from their node's answer.
+func (r *Registry) send(s *request, ended []*Channel) {
+	c := r.choose(s.resourceID, s.clientID, s.anyApplication, ended...)
 	if c == nil {
-		done(nil, fmt.Errorf("%w %s, for a branch of %s", ErrNoChannel, resourceID, clientID))
+		s.done(nil, fmt.Errorf("%w %s, for a branch of %s", ErrNoChannel, s.resourceID, s.clientID))
 		return
 	}
-	c.carrier.Go(order, timeout, func(answer protocol.Message, err error) {
+	c.carrier.Go(s.order, s.timeout, func(answer protocol.Message, err error) {
+		if errors.Is(err, ErrEnded) {
+			r.send(s, append(ended, c))
+			return
+		}
 		if err == nil {
-			if err = checkAnswer(order, answer); err != nil {
+			if err = checkAnswer(s.order, answer); err != nil {
 				r.logger.Warn("a resource manager answered nonsense", "client", c.Identity().ClientID,
-					"resource", resourceID, "order", fmt.Sprintf("%T", order), "error", err)
+					"resource", s.resourceID, "order", fmt.Sprintf("%T", s.order), "error", err)
 			}
 		}
 		if err != nil {
-			done(nil, fmt.Errorf("resource manager %s: %w", c.Identity().ClientID, err))
+			s.done(nil, fmt.Errorf("resource manager %s: %w", c.Identity().ClientID, err))
 			return
 		}
-		done(answer, nil)
+		s.done(answer, nil)
 	})
 }
 
-// choose picks a channel, or returns nil.
-func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Channel {
+// choose picks a channel that is none of those excluded, or returns nil.
+func (r *Registry) choose(resourceID, clientID string, anyApplication bool, excluded ...*Channel) *Channel {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	// A new process may have the port of one that is gone.
 	for _, c := range r.clients[clientID] {
-		if c.serves(resourceID) {
+		if c.serves(resourceID) && !slices.Contains(excluded, c) {
 			return c
 		}
 	}
 	hosts := r.resources[resourceID]
 	application, address := splitClientID(clientID)
-	wanted := hostKey{application, address.Addr()}
+	wanted := hostKey{application: application, ip: address.Addr()}
 	anyApplication = anyApplication || clientID == ""
 	var best *Channel
 	bestRank := rankNone
@@ -65,7 +85,7 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 			continue
 		}
 		for _, c := range h.channels {
-			if rank := c.rankOf(key, wanted, c.serves(resourceID)); rank < bestRank {
+			if rank := rankOf(key, wanted, c.serves(resourceID)); rank < bestRank && !slices.Contains(excluded, c) {
 				best, bestRank = c, rank
 			}
 		}
@@ -75,10 +95,9 @@ func (r *Registry) choose(resourceID, clientID string, anyApplication bool) *Cha
 
 // Ranks of a channel for an order, best first. Those that registered the
 // resource themselves come before those that only stand in for another channel
-// of their host: Java does not tell the two apart, and so may ask a process that
-// has never heard of the resource while another one that has is connected. Within
-// each rank the clients of this node come first: half a rank is lost on the way
-// through another.
+// of their host, at the same node: Java does not tell the two apart, and so may
+// ask a process that has never heard of the resource while another one that has
+// is connected. Within each rank the clients of this node come first.
 const (
 	rankSameHost = 2 * iota
 	rankSameApplication
@@ -88,10 +107,10 @@ const (
 	rankElsewhere = 1
 )
 
-func (c *Channel) rankOf(have, want hostKey, registered bool) int {
+func rankOf(have, want hostKey, registered bool) int {
 	rank := rankOtherApplication
 	switch {
-	case have == want:
+	case have.application == want.application && have.ip == want.ip:
 		rank = rankSameHost
 	case have.application == want.application:
 		rank = rankSameApplication
@@ -99,7 +118,7 @@ func (c *Channel) rankOf(have, want hostKey, registered bool) int {
 	if !registered {
 		rank += rankStandIn
 	}
-	if c.node != "" {
+	if have.node != "" {
 		rank += rankElsewhere
 	}
 	return rank

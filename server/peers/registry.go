@@ -26,7 +26,8 @@ type Conn interface {
 type Carrier interface {
 	// Go sends a request. done is called once, from any goroutine, with the
 	// answer or with the error that there was none within timeout. Go does not
-	// block.
+	// block. An error that wraps ErrEnded says that the resource manager did not
+	// get the request and never will; it is then given to another.
 	Go(m protocol.Message, timeout time.Duration, done func(protocol.Message, error))
 }
 
@@ -53,11 +54,13 @@ type Registry struct {
 	numbered uint64
 }
 
-// hostKey is one application on one address: Seata takes its channels for
-// parts of one process.
+// hostKey is one application on one address, as one node sees it: Seata takes its
+// channels for parts of one process.
 type hostKey struct {
 	application string
 	ip          netip.Addr
+	// node is the coordinator that it is connected to; empty for this one.
+	node string
 }
 
 // clientID is "applicationId:ip:port".
@@ -67,17 +70,10 @@ func (k hostKey) clientID(port uint16) string {
 
 // host is what the registered resource managers of one hostKey have in common.
 type host struct {
-	channels map[channelKey]*Channel
+	channels map[uint16]*Channel
 	// resources holds what any of the channels ever registered; it lasts until
 	// the last of them is gone.
 	resources map[string]struct{}
-}
-
-// channelKey tells the channels of a host apart: two connections of it to different
-// nodes may well come from the same port.
-type channelKey struct {
-	node string
-	port uint16
 }
 
 // New returns a Registry without channels.
@@ -254,7 +250,7 @@ func (c *Channel) Close() {
 // identify merges a registration into what is known. The lock is held.
 func (c *Channel) identify(who *protocol.Identity, qiao bool) Identity {
 	id := Identity{
-		ClientID:      hostKey{who.ApplicationID, c.remote.Addr()}.clientID(c.remote.Port()),
+		ClientID:      hostKey{application: who.ApplicationID, ip: c.remote.Addr()}.clientID(c.remote.Port()),
 		ApplicationID: who.ApplicationID,
 		Group:         who.Group,
 		Version:       ParseVersion(who.Version),
@@ -272,7 +268,7 @@ func (c *Channel) become(id Identity) {
 	c.identity.Store(&id)
 	c.registry.channels[c] = struct{}{}
 	c.changed()
-	key := hostKey{id.ApplicationID, c.remote.Addr()}
+	key := hostKey{id.ApplicationID, c.remote.Addr(), c.node}
 	if !id.RM || c.host != nil && c.hostKey == key {
 		return
 	}
@@ -285,12 +281,12 @@ func (c *Channel) join(key hostKey) {
 	r := c.registry
 	h := r.hosts[key]
 	if h == nil {
-		h = &host{channels: make(map[channelKey]*Channel), resources: make(map[string]struct{})}
+		h = &host{channels: make(map[uint16]*Channel), resources: make(map[string]struct{})}
 		r.hosts[key] = h
 	}
 	// A client that reconnects from the same port has lost its old connection,
 	// even if nothing was heard of that yet.
-	h.channels[c.key()] = c
+	h.channels[c.remote.Port()] = c
 	c.host, c.hostKey = h, key
 	r.addClient(key.clientID(c.remote.Port()), c)
 	for resource := range c.resources {
@@ -305,8 +301,8 @@ func (c *Channel) leave() {
 		return
 	}
 	r := c.registry
-	if h.channels[c.key()] == c {
-		delete(h.channels, c.key())
+	if h.channels[c.remote.Port()] == c {
+		delete(h.channels, c.remote.Port())
 		r.removeClient(c.hostKey.clientID(c.remote.Port()), c)
 	}
 	c.host = nil
@@ -318,8 +314,6 @@ func (c *Channel) leave() {
 		r.withdraw(c.hostKey, resource)
 	}
 }
-
-func (c *Channel) key() channelKey { return channelKey{c.node, c.remote.Port()} }
 
 // addClient notes c under its client id, in place of an older one of the same node.
 // The lock is held.

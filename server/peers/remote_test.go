@@ -51,6 +51,10 @@ func TestChoiceAmongNodes(t *testing.T) {
 		{"one that has the resource before one that stands in", true, `
 			app 10.0.0.2:1001 db @b
 			other 10.0.0.3:1001 db @b
+			app 10.0.0.2:1002 elsewhere @b`},
+		{"nobody stands in for one at another node", true, `
+			app 10.0.0.2:1001 db @b
+			|
 			app 10.0.0.2:1002 elsewhere`},
 		{"without the resource", true, `
 			|
@@ -122,7 +126,7 @@ func TestUndoLogsOfOtherNodesAreTheirs(t *testing.T) {
 // A watch tells of clients that are connected here, and of those alone.
 func TestWatchTellsOfLocalResourceManagers(t *testing.T) {
 	w := newWorld()
-	early := w.rm(t, "early", "10.0.0.1:1001", "db,a")
+	early := w.rm(t, "app", "10.0.0.1:1001", "db,a")
 	watch := w.Watch()
 	defer watch.Close()
 	<-watch.Changed()
@@ -133,7 +137,7 @@ func TestWatchTellsOfLocalResourceManagers(t *testing.T) {
 	require.Len(t, all, 1)
 	require.Equal(t, LocalRM{
 		Channel: early, Address: netip.MustParseAddrPort("10.0.0.1:1001"), Resources: []string{"a", "db"},
-		Who: protocol.Identity{Version: "2.5.0", ApplicationID: "early", Group: "g"},
+		Who: protocol.Identity{Version: "2.5.0", ApplicationID: "app", Group: "g"},
 	}, all[0])
 	require.Empty(t, watch.Take())
 	early.Close()

@@ -16,6 +16,7 @@ type content struct {
 	locks      *lockTable
 	due        dueIndex
 	tombstones tombstones
+	notes      map[note]string // replaced, never changed
 	lastID     int64
 	clock      int64 // the highest Batch.At
 	// snapshot, when not nil, is told of every change.
@@ -100,6 +101,9 @@ func (c *content) buried(id int64) bool {
 
 // apply checks everything that can be refused before it changes anything.
 func (c *content) apply(b *storage.Batch) error {
+	if b.Note != nil {
+		return c.keepNote(b)
+	}
 	t, id := c.find(b.XID)
 	state := &storage.State{}
 	if t != nil {

@@ -20,6 +20,7 @@ type Snapshot struct {
 	store   *Store
 	content *content
 	graves  []*grave
+	notes   map[note]string
 	lastID  int64
 	clock   int64
 	// found are, in each shard not yet written, the transactions that changed,
@@ -41,7 +42,7 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	if s.snapshot != nil {
 		return nil, ErrSnapshotTaken
 	}
-	n := &Snapshot{store: s, content: s.content, graves: s.tombstones.share(), lastID: s.lastID, clock: s.clock, between: runtime.Gosched}
+	n := &Snapshot{store: s, content: s.content, graves: s.tombstones.share(), notes: s.notes, lastID: s.lastID, clock: s.clock, between: runtime.Gosched}
 	s.snapshot = n
 	return n, nil
 }
@@ -120,8 +121,12 @@ func (n *Snapshot) Release() {
 }
 
 // The form of a snapshot: the version, then varints and states as written by
-// Write. Lists end with a zero. Equal stores have equal snapshots.
-const snapshotVersion = 1
+// Write. Lists end with a zero. Equal stores have equal snapshots. Only a store
+// with notes has a snapshot that older versions of the program do not read.
+const (
+	snapshotVersion          = 1
+	snapshotVersionWithNotes = 2
+)
 
 // How many states and tombstones are encoded in one go. A goroutine that works on
 // keeps a processor for 10 ms, and a batch passes through several goroutines.
@@ -135,6 +140,9 @@ const (
 func (n *Snapshot) Write(w io.Writer) error {
 	out := bufio.NewWriterSize(w, 1<<16)
 	buf := []byte{snapshotVersion}
+	if len(n.notes) > 0 {
+		buf[0] = snapshotVersionWithNotes
+	}
 	buf = binary.AppendVarint(buf, n.clock)
 	buf = binary.AppendUvarint(buf, uint64(n.lastID))
 	if _, err := out.Write(buf); err != nil {
@@ -160,6 +168,9 @@ func (n *Snapshot) Write(w io.Writer) error {
 		}
 	}
 	out.WriteByte(0)
+	if len(n.notes) > 0 {
+		writeNotes(out, n.notes)
+	}
 	return out.Flush()
 }
 
@@ -202,8 +213,10 @@ func (s *Store) Restore(r io.Reader) error {
 func readContent(r io.Reader) (*content, error) {
 	c := newContent()
 	in := &reader{in: bufio.NewReaderSize(r, 1<<16)}
-	if v := in.byte(); in.err == nil && v != snapshotVersion {
-		return nil, fmt.Errorf("%w: version %d, want %d: written by another version of the program", ErrBadSnapshot, v, snapshotVersion)
+	version := in.byte()
+	if in.err == nil && version != snapshotVersion && version != snapshotVersionWithNotes {
+		return nil, fmt.Errorf("%w: version %d, want %d or %d: written by another version of the program",
+			ErrBadSnapshot, version, snapshotVersion, snapshotVersionWithNotes)
 	}
 	c.clock = in.varint()
 	c.lastID = int64(in.uvarint())
@@ -220,6 +233,9 @@ func readContent(r io.Reader) (*content, error) {
 		g := in.grave(n)
 		c.tombstones.graves = append(c.tombstones.graves, g)
 		c.tombstones.count += g.count
+	}
+	if version == snapshotVersionWithNotes {
+		c.notes = in.notes()
 	}
 	if in.err == nil {
 		if _, err := in.in.ReadByte(); err != io.EOF {
@@ -295,10 +311,11 @@ func (r *reader) uvarint() uint64 {
 // maxStateBytes is over what any transaction can take; a longer state is damage.
 const maxStateBytes = 1 << 30
 
-func (r *reader) state(n uint64) *storage.State {
+// fill reads n bytes into buf.
+func (r *reader) fill(n uint64) bool {
 	if n > maxStateBytes {
-		r.fail(fmt.Errorf("a state of %d bytes", n))
-		return nil
+		r.fail(fmt.Errorf("%d bytes in one piece", n))
+		return false
 	}
 	if uint64(cap(r.buf)) < n {
 		r.buf = make([]byte, n)
@@ -306,6 +323,20 @@ func (r *reader) state(n uint64) *storage.State {
 	r.buf = r.buf[:n]
 	if _, err := io.ReadFull(r.in, r.buf); err != nil {
 		r.fail(err)
+		return false
+	}
+	return true
+}
+
+func (r *reader) text() string {
+	if r.err != nil || !r.fill(r.uvarint()) {
+		return ""
+	}
+	return string(r.buf)
+}
+
+func (r *reader) state(n uint64) *storage.State {
+	if !r.fill(n) {
 		return nil
 	}
 	state, err := storage.DecodeState(r.buf)

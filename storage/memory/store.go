@@ -19,7 +19,7 @@ type Store struct {
 	*content
 }
 
-var _ storage.Store = (*Store)(nil)
+var _ storage.Movable = (*Store)(nil)
 
 // New returns an empty store.
 func New() *Store { return &Store{content: newContent()} }

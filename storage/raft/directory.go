@@ -40,6 +40,12 @@ type directory struct {
 	identity Identity
 }
 
+// Exists tells whether dir is the data directory of a store.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, formatFile))
+	return err == nil
+}
+
 func openDirectory(path string, cluster *Cluster) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w; choose another, or give this user the right to make it", err)

@@ -60,7 +60,10 @@ type Store struct {
 	closeErr error
 }
 
-var _ storage.Submitter = (*Store)(nil)
+var (
+	_ storage.Submitter = (*Store)(nil)
+	_ storage.Movable   = (*Store)(nil)
+)
 
 // Open opens the store in config.Dir and returns when it has caught up with its
 // log; as a node of a cluster it returns before that, and Lead tells when it leads.
@@ -371,7 +374,7 @@ func (s *Store) submit(leads *Leadership, b *storage.Batch, done func(error)) er
 	if err := s.latch.err(); err != nil {
 		return unavailable(err)
 	}
-	if (b.Revision == 0 || len(b.Add) > 0) && s.disk.low() {
+	if (b.Revision == 0 && b.Note == nil || len(b.Add) > 0) && s.disk.low() {
 		return fmt.Errorf("%w: less than %d MiB are free in %s: make room or lower the reserve", storage.ErrFull, s.disk.reserve>>20, s.dir.path)
 	}
 	// A lock conflict is common and needs no entry. The state machine checks
@@ -449,6 +452,24 @@ func (s *Store) LastID(ctx context.Context) (int64, error) {
 	}
 	return leads.LastID(ctx)
 }
+
+// Graves implements storage.Movable.
+func (s *Store) Graves(ctx context.Context, f func(storage.Grave) bool) error {
+	return s.state.Graves(ctx, f)
+}
+
+// PutNote implements storage.Movable.
+func (s *Store) PutNote(ctx context.Context, n storage.Note) error {
+	return s.Apply(ctx, &storage.Batch{Note: &n})
+}
+
+// Notes implements storage.Movable.
+func (s *Store) Notes(ctx context.Context, kind string) ([]storage.Note, error) {
+	return s.state.Notes(ctx, kind)
+}
+
+// Others implements storage.Movable.
+func (s *Store) Others(ctx context.Context) ([]storage.Node, error) { return s.state.Others(ctx) }
 
 // Stats implements storage.Store.
 func (s *Store) Stats() storage.Stats {

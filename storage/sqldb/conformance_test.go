@@ -36,7 +36,7 @@ func TestConformance(t *testing.T) {
 func empty(t *testing.T, cfg Config) {
 	t.Helper()
 	s := open(t, cfg)
-	for _, table := range []string{"global_table", "branch_table", "lock_table", "qiao_global", "qiao_branch", "qiao_tombstone", "qiao_ids"} {
+	for _, table := range []string{"vgroup_table", "qiao_note", "global_table", "branch_table", "lock_table", "qiao_global", "qiao_branch", "qiao_tombstone", "qiao_ids"} {
 		_, err := s.db.ExecContext(t.Context(), "DELETE FROM "+table)
 		require.NoError(t, err)
 	}

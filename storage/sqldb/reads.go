@@ -31,7 +31,7 @@ func (s *Store) Load(ctx context.Context, x string) (storage.State, error) {
 	if err != nil {
 		return storage.State{}, s.failed("read transaction "+x, err)
 	}
-	if g, buried := graves[id]; buried && g.xid == x {
+	if g, buried := graves[id]; buried {
 		return storage.State{XID: x, Outcome: g.Outcome}, nil
 	}
 	return storage.State{}, nil

@@ -120,3 +120,11 @@ CREATE TABLE IF NOT EXISTS qiao_node (
   expires_at BIGINT       NOT NULL COMMENT 'milliseconds since 1970',
   PRIMARY KEY (worker)
 ) ENGINE = InnoDB;
+
+-- What else is kept beside the transactions.
+CREATE TABLE IF NOT EXISTS qiao_note (
+  kind     VARCHAR(32)  CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  note_key VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  value    MEDIUMTEXT   NOT NULL,
+  PRIMARY KEY (kind, note_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

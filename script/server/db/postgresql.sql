@@ -116,3 +116,11 @@ CREATE TABLE IF NOT EXISTS qiao_node (
   address    VARCHAR(128) NOT NULL,
   expires_at BIGINT       NOT NULL -- milliseconds since 1970
 );
+
+-- What else is kept beside the transactions.
+CREATE TABLE IF NOT EXISTS qiao_note (
+  kind     VARCHAR(32)  NOT NULL,
+  note_key VARCHAR(512) NOT NULL,
+  value    TEXT         NOT NULL,
+  PRIMARY KEY (kind, note_key)
+);
