@@ -18,7 +18,7 @@ import (
 func TestClusterConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Factory {
-		c := newTestCluster(t, func(config *Config) { config.Cluster.ElectionTimeout = 150 * time.Millisecond })
+		c := newTestCluster(t, func(config *Config) { config.Cluster.ElectionTimeout = 300 * time.Millisecond })
 		return storetest.Factory{Durable: true, Open: func(*testing.T) storage.Store {
 			c.open()
 			return &clusterStore{cluster: c}
@@ -276,7 +276,7 @@ func TestNewDirectoryDoesNotVoteAwayHistory(t *testing.T) {
 	contents{}.put(t, lost.config.Dir)
 	behind.open()
 	lost.open()
-	short, cancel := context.WithTimeout(ctx, 6*behind.config.Cluster.ElectionTimeout)
+	short, cancel := context.WithTimeout(ctx, 6*testElection)
 	defer cancel()
 	_, err := behind.store.Lead(short)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "a node that lacks a transaction leads")
@@ -308,7 +308,7 @@ func TestNewDirectoryAsksForNoVotes(t *testing.T) {
 	filled.store.guard.joined.Store(false)
 	behind.open()
 	behind.store.guard.joined.Store(false)
-	short, cancel := context.WithTimeout(ctx, 6*filled.config.Cluster.ElectionTimeout)
+	short, cancel := context.WithTimeout(ctx, 6*testElection)
 	defer cancel()
 	for _, n := range []*testNode{filled, behind} {
 		_, err := n.store.Lead(short)
