@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/storage"
 	"github.com/qiao-tx/qiao/storage/move"
 	"github.com/qiao-tx/qiao/storage/raft"
+	"github.com/qiao-tx/qiao/storage/redis"
 	"github.com/qiao-tx/qiao/storage/sqldb"
 )
 
@@ -57,6 +60,9 @@ func openStoreOf(ctx context.Context, cfg *config.Config, address string, logger
 	if strings.EqualFold(cfg.StoreMode, "db") {
 		return openDatabaseStore(ctx, cfg, address, logger)
 	}
+	if strings.EqualFold(cfg.StoreMode, "redis") {
+		return openRedisStore(ctx, cfg, address, logger)
+	}
 	return openEmbeddedStore(cfg, logger)
 }
 
@@ -82,15 +88,12 @@ func openEmbeddedStore(cfg *config.Config, logger *slog.Logger) (openedStore, er
 
 func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
 	db := cfg.DB
-	var password []byte
-	if db.PasswordFile != "" {
-		var err error
-		if password, err = os.ReadFile(db.PasswordFile); err != nil {
-			return openedStore{}, fmt.Errorf("store.db.password-file: %w", err)
-		}
+	password, err := readPassword("store.db.password-file", db.PasswordFile)
+	if err != nil {
+		return openedStore{}, err
 	}
 	kind := strings.ToLower(db.Type)
-	dsn, err := sqldb.DSN(kind, db.URL, db.User, strings.TrimRight(string(password), "\r\n"))
+	dsn, err := sqldb.DSN(kind, db.URL, db.User, password)
 	if err != nil {
 		return openedStore{}, fmt.Errorf("store.db.url: %w", err)
 	}
@@ -102,4 +105,43 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 	}
 	logger.Info("the store is open", "url", db.URL, "worker", store.WorkerID(), "transactions", store.Stats().Globals)
 	return openedStore{store: store, workerID: store.WorkerID(), place: db.URL}, nil
+}
+
+// readPassword reads the file that a setting names, if it names one.
+func readPassword(setting, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	password, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", setting, err)
+	}
+	return strings.TrimRight(string(password), "\r\n"), nil
+}
+
+func openRedisStore(ctx context.Context, cfg *config.Config, address string, logger *slog.Logger) (openedStore, error) {
+	redis.SilenceLibrary()
+	r := cfg.Redis
+	password, err1 := readPassword("store.redis.password-file", r.PasswordFile)
+	sentinelPassword, err2 := readPassword("store.redis.sentinel.password-file", r.SentinelPasswordFile)
+	if err := errors.Join(err1, err2); err != nil {
+		return openedStore{}, err
+	}
+	mode := strings.ToLower(r.Mode)
+	place := "Redis " + map[string]string{
+		redis.Single: net.JoinHostPort(r.Host, strconv.Itoa(r.Port)), redis.Sentinel: r.MasterName + " of " + r.SentinelHosts,
+		redis.Cluster: "cluster " + r.ClusterNodes,
+	}[mode]
+	store, err := redis.Open(ctx, redis.Config{
+		Mode: mode, Address: net.JoinHostPort(r.Host, strconv.Itoa(r.Port)),
+		MasterName: r.MasterName, Sentinels: config.Hosts(r.SentinelHosts), SentinelUser: r.SentinelUser, SentinelPassword: sentinelPassword,
+		Nodes: config.Hosts(r.ClusterNodes), HashTag: r.HashTag, User: r.User, Password: password, Database: r.Database,
+		Connections: r.Connections, WaitReplicas: r.WaitReplicas, WaitTimeout: r.WaitTimeout,
+		Node: address, Lease: r.NodeLease, Logger: logger,
+	})
+	if err != nil {
+		return openedStore{}, fmt.Errorf("open the store in %s: %w", place, err)
+	}
+	logger.Info("the store is open", "place", place, "worker", store.WorkerID(), "transactions", store.Stats().Globals)
+	return openedStore{store: store, workerID: store.WorkerID(), place: place}, nil
 }

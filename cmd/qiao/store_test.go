@@ -26,6 +26,7 @@ import (
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/storage"
+	"github.com/qiao-tx/qiao/storage/javafile"
 	"github.com/qiao-tx/qiao/storage/move"
 	"github.com/qiao-tx/qiao/storage/raft"
 )
@@ -278,4 +279,31 @@ func settingOf(flag string) string {
 		}
 	}
 	return flag
+}
+
+// What a Java coordinator left becomes a store of ours, once.
+func TestStoreImport(t *testing.T) {
+	left := filepath.Join("..", "..", "storage", "javafile", "testdata", "1.8.0")
+	to := "dir:" + filepath.Join(t.TempDir(), "data")
+	text, err := storeCommand(t, "import", "--from-java-file", left, "--dry-run")
+	require.NoError(t, err)
+	require.Contains(t, text, "Begin                  7")
+	text, err = storeCommand(t, "import", "--from-java-file", left, "--park-doubtful", "--to", to, "--json")
+	require.NoError(t, err)
+	var got struct {
+		movedReport
+		Import javafile.Report `json:"import"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(text), &got))
+	require.True(t, got.Copied)
+	require.EqualValues(t, 11, got.Transactions)
+	require.Equal(t, map[string]int64{"Begin": 2, "Committing": 1, "CommitFailed": 1, "Rollbacking": 1, "RollbackFailed": 6}, got.Statuses)
+	require.EqualValues(t, 5, got.Import.Doubtful)
+	require.Len(t, states(t, to[len("dir:"):]), 11)
+	_, err = storeCommand(t, "import", "--from-java-file", left, "--to", to)
+	require.ErrorIs(t, err, move.ErrNotEmpty)
+	_, err = storeCommand(t, "import", "--from-java-file", t.TempDir(), "--to", to)
+	require.ErrorIs(t, err, javafile.ErrNoStore)
+	_, err = storeCommand(t, "import", "--to", to)
+	require.ErrorContains(t, err, "--from-java-file is missing")
 }

@@ -43,6 +43,7 @@ func Rooms() []Room {
 			[]string{"storage", "script/server/db"}},
 		{"storage/move", false, "copies what one store holds into another, and compares", []string{"storage"}},
 		{"storage/javafile", false, "reads the file store of a Java coordinator", []string{"storage/memory"}},
+		{"storage/redis", false, "a store under Seata's keys in Redis, for several nodes, one Lua script a Batch", []string{"storage"}},
 		{"script/server/db", false, "the tables of the store in a database", nil},
 		{"storage/storetest", false, "the conformance suite: a store is whatever passes it", []string{"storage/memory"}},
 

@@ -38,6 +38,12 @@ func TestHeadMapsTravelBothWays(t *testing.T) {
 	r, err := client.Call(testContext(t), &protocol.RegisterTM{}, map[string]string{"said": "hello"})
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"heard": "hello"}, r.Head)
+	asked := make(chan Response, 1)
+	client.Ask(&protocol.RegisterTM{}, map[string]string{"said": "hello"}, time.Minute, func(r Response, err error) {
+		assert.NoError(t, err)
+		asked <- r
+	})
+	assert.Equal(t, r, <-asked)
 }
 
 // Answers given to the wrong caller, lost, or doubled turn this red, as does a
@@ -167,8 +173,10 @@ func TestAnOverdueCallEndsAndItsLateAnswerIsDropped(t *testing.T) {
 			beginner(c, r)
 		}})
 		started := time.Now()
-		ended := make(chan outcome, 2)
+		ended := make(chan outcome, 3)
 		client.Go(&protocol.GlobalBegin{}, 3*time.Second, func(m protocol.Message, err error) { ended <- outcome{m, err} })
+		client.Ask(&protocol.RegisterTM{}, nil, 3*time.Second, func(r Response, err error) { ended <- outcome{r.Message, err} })
+		require.ErrorIs(t, (<-ended).err, ErrTimeout)
 		o := <-ended
 		assert.InDelta(t, 3*time.Second, time.Since(started), float64(tickEvery))
 		require.ErrorIs(t, o.err, ErrTimeout)
@@ -239,7 +247,8 @@ func TestEveryCallEndsOnceWhenTheConnectionClosesAnyTime(t *testing.T) {
 		for range 8 {
 			callers.Go(func() {
 				for client.Err() == nil {
-					begun.Add(2)
+					begun.Add(3)
+					client.Ask(&protocol.GlobalBegin{}, nil, time.Minute, func(Response, error) { ended.Add(1) })
 					client.Go(&protocol.GlobalBegin{}, time.Minute, func(protocol.Message, error) { ended.Add(1) })
 					if _, err := client.Call(ctx, &protocol.GlobalBegin{}, nil); err != nil {
 						assert.ErrorIs(t, err, ErrClosed)

@@ -32,13 +32,15 @@ type Config struct {
 	// DiskReserveMiB is the free space of the disk, in MiB, below which nothing
 	// new is begun; 0 is none.
 	DiskReserveMiB int
-	// StoreMode names the store: "raft" is the embedded log, "db" a database that
-	// several servers can share.
+	// StoreMode names the store: "raft" is the embedded log, "db" a database and "redis"
+	// a Redis that several servers can share.
 	StoreMode string
 	// DB says which database, for StoreMode "db".
 	DB DB
 	// Cluster says which servers keep the log together, for StoreMode "raft".
 	Cluster Cluster
+	// Redis says which Redis, for StoreMode "redis".
+	Redis Redis
 
 	// LogFormat is "text" or "json", LogLevel "debug", "info", "warn" or "error".
 	LogFormat, LogLevel string
@@ -137,6 +139,7 @@ func Default() Config {
 		StoreMode:         "raft",
 		DB:                DB{Type: "mysql", Connections: 8, CreateTables: true, NodeLease: 6 * time.Second},
 		Cluster:           Cluster{Name: "qiao", ElectionTimeout: time.Second},
+		Redis:             defaultRedis(),
 		LogFormat:         "text",
 		LogLevel:          "info",
 		MaxConnections:    10_000,
@@ -228,12 +231,14 @@ func (c *Config) validateRegistry() error {
 // validateStore leaves the form of the URL to the store itself.
 func (c *Config) validateStore() error {
 	switch db := c.DB; {
+	case strings.EqualFold(c.StoreMode, "redis"):
+		return c.Redis.validate()
 	case strings.EqualFold(c.StoreMode, "raft"):
 		if db.URL != "" {
 			return errors.New("store.db.url is set, but store.mode is raft; write db to keep transactions in the database")
 		}
 	case !strings.EqualFold(c.StoreMode, "db"):
-		return fmt.Errorf("store.mode %q: want raft, the embedded log, or db; this release knows no other store", c.StoreMode)
+		return fmt.Errorf("store.mode %q: want raft, the embedded log, db or redis; this release knows no other store", c.StoreMode)
 	case !oneOf(strings.ToLower(db.Type), "mysql", "mariadb", "postgresql"):
 		return fmt.Errorf("store.db.type %q: want mysql, mariadb or postgresql", db.Type)
 	case db.URL == "":

@@ -118,6 +118,26 @@ seata:
 				Type: "postgresql", URL: "jdbc:postgresql://db/seata", User: "tc", Connections: 30, CreateTables: true, NodeLease: 6 * time.Second,
 			}, l.DB)
 		}},
+		{"seata on Redis", `
+seata:
+  store:
+    mode: redis
+    redis:
+      mode: sentinel
+      database: 2
+      single:
+        host: r
+        port: 6380
+      sentinel:
+        masterName: m
+        sentinelHosts: a:26379, b:26379
+`, func(t *testing.T, l *Loaded) {
+			want := defaultRedis()
+			want.Mode, want.Host, want.Port, want.Database = "sentinel", "r", 6380, 2
+			want.MasterName, want.SentinelHosts = "m", "a:26379, b:26379"
+			require.Equal(t, want, l.Redis)
+			require.Equal(t, []string{"a:26379", "b:26379"}, Hosts(l.Redis.SentinelHosts))
+		}},
 		{"seata configuration centre", "transport.rpcTcRequestTimeout: 5000", func(t *testing.T, l *Loaded) {
 			require.Equal(t, 5*time.Second, l.AnswerTimeout)
 		}},
@@ -131,6 +151,8 @@ seata:
 }
 
 // Every mistake is refused with its place and a remedy.
+//
+//tidy:long a table
 func TestMistakes(t *testing.T) {
 	for _, test := range []struct {
 		name, yaml string
@@ -162,7 +184,13 @@ func TestMistakes(t *testing.T) {
 		{"not loopback", "listen: 0.0.0.0:8091", nil, nil, []string{"neither TLS nor credentials", "insecure-listen"}},
 		{"wildcard", "listen: ':8091'", nil, nil, []string{"insecure-listen"}},
 		{"listen without port", "listen: localhost", nil, nil, []string{"want host:port"}},
-		{"store of another release", "store.mode: redis", nil, nil, []string{`store.mode "redis"`, "want raft, the embedded log, or db"}},
+		{"store of another release", "store.mode: oracle", nil, nil, []string{`store.mode "oracle"`, "want raft, the embedded log, db or redis"}},
+		{"Redis of another kind", "store.mode: redis\nstore.redis.mode: ring", nil, nil, []string{`store.redis.mode "ring"`, "want single, sentinel or cluster"}},
+		{"sentinels without a name", "store.mode: redis\nstore.redis.mode: sentinel\nstore.redis.sentinel.sentinel-hosts: s:1", nil, nil, []string{"store.redis.sentinel.master-name is missing"}},
+		{"sentinel without a port", "store.mode: redis\nstore.redis.mode: sentinel\nstore.redis.sentinel.master-name: m\nstore.redis.sentinel.sentinel-hosts: s:1,t", nil, nil, []string{"store.redis.sentinel.sentinel-hosts", `"t"`, "want host:port"}},
+		{"cluster without nodes", "store.mode: redis\nstore.redis.mode: cluster", nil, nil, []string{"store.redis.cluster.nodes is missing"}},
+		{"cluster with databases", "store.mode: redis\nstore.redis.mode: cluster\nstore.redis.cluster.nodes: a:1\nstore.redis.database: 3", nil, nil, []string{"a cluster has only 0"}},
+		{"no time for replicas", "store.mode: redis\nstore.redis.wait-timeout: 0", nil, nil, []string{"store.redis.wait-timeout 0s", "at least 1ms"}},
 		{"database without an address", "store.mode: db", nil, nil, []string{"store.db.url is missing", "jdbc:mysql://host:port/database"}},
 		{"database that is not used", "store.db.url: jdbc:mysql://db/x", nil, nil, []string{"store.mode is raft", "write db"}},
 		{"database of another kind", "store.mode: db\nstore.db.url: jdbc:oracle:x\nstore.db.type: oracle", nil, nil, []string{`store.db.type "oracle"`, "want mysql, mariadb or postgresql"}},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ const envPrefix = "QIAO_"
 // Settings binds every key to the fields of c.
 func Settings(c *Config) []Setting {
 	seata := func(name string) []seataKey { return []seataKey{{name: name}} }
-	return []Setting{
+	return slices.Concat([]Setting{
 		{"listen", "address to listen on for the Seata protocol, gRPC and HTTP; port 0 takes a free one", text(&c.Listen),
 			[]seataKey{{"server.port", portOf(&c.Listen)}, {"server.service-port", portOf(&c.Listen)}}},
 		{"insecure-listen", "allow a listening address that others can reach, without TLS and credentials", yesNo(&c.InsecureListen), nil},
@@ -59,11 +60,11 @@ func Settings(c *Config) []Setting {
 		{"port-file", "file that receives the address actually listened on", text(&c.PortFile), nil},
 		{"data", "directory of the durable store", text(&c.Data), seata("store.file.dir")},
 		{"disk-reserve-mib", "free space of the disk in MiB below which no transaction is begun and no branch added; 0 is none", number(&c.DiskReserveMiB), nil},
-		{"store.mode", "the store: raft, the embedded log, or db, a database that several servers can share", text(&c.StoreMode), nil},
 		{"cluster.nodes", "all nodes of the cluster, name=host:port with commas between, the same on each; empty is a server alone", text(&c.Cluster.Nodes), nil},
 		{"cluster.node", "which of them this server is; default the one whose address is this machine's", text(&c.Cluster.Node), nil},
 		{"cluster.name", "name of the cluster; nodes refuse those of another", text(&c.Cluster.Name), nil},
 		{"cluster.election-timeout", "how long a node waits for word from the leader, at least, before it asks for votes; the same on each", period(&c.Cluster.ElectionTimeout), nil},
+		{"store.mode", "the store: raft, the embedded log, or, for several servers, db, a database, or redis", text(&c.StoreMode), nil},
 		{"store.db.type", "mysql, mariadb or postgresql", text(&c.DB.Type), seata("store.db.dbType")},
 		{"store.db.url", "JDBC URL of the database, without user and password: jdbc:mysql://host:port/database", text(&c.DB.URL), nil},
 		{"store.db.user", "user of the database", text(&c.DB.User), nil},
@@ -71,6 +72,7 @@ func Settings(c *Config) []Setting {
 		{"store.db.connections", "connections to the database for reading at most; one more writes", number(&c.DB.Connections), seata("store.db.maxConn")},
 		{"store.db.create-tables", "create the tables that are missing (script/server/db)", yesNo(&c.DB.CreateTables), nil},
 		{"store.db.node-lease", "how long a server that is not heard of keeps its worker id and its share of the due work", period(&c.DB.NodeLease), nil},
+	}, c.Redis.settings(), []Setting{
 		{"log.format", "text or json", text(&c.LogFormat), nil},
 		{"log.level", "debug, info, warn or error", text(&c.LogLevel), nil},
 		{"max-connections", "open connections at most", number(&c.MaxConnections), nil},
@@ -102,7 +104,7 @@ func Settings(c *Config) []Setting {
 		{"parallel-branches", "order the branches of different resources of a transaction at once, not one after the other", yesNo(&c.ParallelBranches), seata("server.enableParallelHandleBranch")},
 		{"undo.save-days", "age in days from which resource managers are told to delete undo logs", number(&c.UndoSaveDays), seata("server.undo.logSaveDays")},
 		{"undo.delete-period", "how often they are told", period(&c.UndoDeletePeriod), seata("server.undo.logDeletePeriod")},
-	}
+	})
 }
 
 type textValue struct{ p *string }
