@@ -381,16 +381,19 @@ func TestStrangersAreRefused(t *testing.T) {
 	c := newTestCluster(t, nil)
 	c.open()
 	of := c.nodes[0].store.cluster
+	hasty := *of // its lease would end after its promises
+	hasty.ElectionTimeout /= 2
 	for line, want := range map[string]string{
-		"qiao-raft 1 test " + of.digest() + " b a":  welcome,
-		"qiao-raft 2 test " + of.digest() + " b a":  "speaks version \"2\"",
-		"qiao-raft 1 prod " + of.digest() + " b a":  "belongs to cluster \"prod\", this node to \"test\"",
-		"qiao-raft 1 test " + of.digest() + " b c":  "wants node \"c\", and this is a",
-		"qiao-raft 1 test " + of.digest() + " d a":  "none of the others",
-		"qiao-raft 1 test " + of.digest() + " a a":  "none of the others",
-		"qiao-raft 1 test 00000000 b a":             "another list of nodes",
-		"qiao-raft 1":                               "speaks version",
-		"qiao-":                                     "the connection begins with",
+		"qiao-raft 1 test " + of.digest() + " b a":    welcome,
+		"qiao-raft 2 test " + of.digest() + " b a":    "speaks version \"2\"",
+		"qiao-raft 1 prod " + of.digest() + " b a":    "belongs to cluster \"prod\", this node to \"test\"",
+		"qiao-raft 1 test " + of.digest() + " b c":    "wants node \"c\", and this is a",
+		"qiao-raft 1 test " + of.digest() + " d a":    "none of the others",
+		"qiao-raft 1 test " + of.digest() + " a a":    "none of the others",
+		"qiao-raft 1 test 00000000 b a":               "another list of nodes",
+		"qiao-raft 1 test " + hasty.digest() + " b a": "another election time-out",
+		"qiao-raft 1": "speaks version",
+		"qiao-":       "the connection begins with",
 		"qiao-raft 1 " + strings.Repeat("x", 2_000): "",
 	} {
 		ours, theirs := net.Pipe()
@@ -406,10 +409,23 @@ func TestStrangersAreRefused(t *testing.T) {
 			require.Error(t, <-served)
 		} else {
 			require.Contains(t, <-answered, want, line)
-			require.Equal(t, want == welcome, <-served == nil, line)
+			if err := <-served; want == welcome {
+				require.NoError(t, err, line)
+			}
 		}
 		require.NoError(t, ours.Close())
 	}
+	refusal := func() error {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		go func() {
+			_, _ = ours.Write([]byte("qiao-raft 1 prod " + of.digest() + " b a\n"))
+			_, _ = readLine(ours)
+		}()
+		return c.nodes[0].store.Serve(theirs)
+	}
+	require.Error(t, refusal())
+	require.NoError(t, refusal(), "what was just told is not told again")
 	alone := open(t, small(t.TempDir()))
 	ours, theirs := net.Pipe()
 	go func() { _ = alone.Serve(theirs) }()
