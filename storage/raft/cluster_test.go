@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	hraft "github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,7 +20,7 @@ import (
 func TestClusterConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Factory {
-		c := newTestCluster(t, func(config *Config) { config.Cluster.ElectionTimeout = 300 * time.Millisecond })
+		c := newTestCluster(t, func(config *Config) { config.Cluster.ElectionTimeout = testElection })
 		return storetest.Factory{Durable: true, Open: func(*testing.T) storage.Store {
 			c.open()
 			return &clusterStore{cluster: c}
@@ -173,6 +175,7 @@ type copies struct {
 	types.MetaStore
 	t     *testing.T
 	dir   string
+	mu    *sync.Mutex // Raft writes its term from several goroutines
 	taken *[]contents
 	on    *bool
 }
@@ -192,6 +195,8 @@ func (m copies) SetStable(key, value []byte) error {
 }
 
 func (m copies) take() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if *m.on {
 		*m.taken = append(*m.taken, contentsOf(m.t, m.dir))
 	}
@@ -234,7 +239,7 @@ func TestCrashWhileTheLogIsReplaced(t *testing.T) {
 			}
 			last, _ := c.lead()
 			leader.config.wrapMeta = func(meta types.MetaStore) types.MetaStore {
-				return copies{meta, t, leader.config.Dir, &taken, &on}
+				return copies{meta, t, leader.config.Dir, new(sync.Mutex), &taken, &on}
 			}
 			on = true
 			c.heal()
@@ -476,4 +481,32 @@ func TestCloseOfAFollower(t *testing.T) {
 	require.NoError(t, c.nodes[0].close())
 	require.ErrorIs(t, <-waiting, storage.ErrClosed)
 	require.ErrorIs(t, s.Apply(context.Background(), begin(1)), storage.ErrClosed)
+}
+
+// While a vote is being given no heartbeat is answered: that would promise the old
+// leader what the vote breaks.
+func TestNoHeartbeatDuringAVote(t *testing.T) {
+	g := &guard{requests: make(chan hraft.RPC), stop: make(chan struct{})}
+	answered := make(chan hraft.RPCResponse, 1)
+	voted := make(chan struct{})
+	go func() {
+		g.vote(hraft.RPC{Command: &hraft.RequestVoteRequest{}, RespChan: answered})
+		close(voted)
+	}()
+	atRaft := <-g.requests
+	require.False(t, g.voting.TryRLock())
+	atRaft.Respond(&hraft.RequestVoteResponse{Granted: true}, nil)
+	require.True(t, (<-answered).Response.(*hraft.RequestVoteResponse).Granted)
+	<-voted
+	require.True(t, g.voting.TryRLock())
+	g.voting.RUnlock()
+
+	voted = make(chan struct{})
+	go func() {
+		g.vote(hraft.RPC{Command: &hraft.RequestVoteRequest{}, RespChan: answered})
+		close(voted)
+	}()
+	<-g.requests
+	close(g.stop) // Raft has ended
+	<-voted
 }

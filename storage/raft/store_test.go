@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(member(spec))
 	}
 	// The cluster's tests wait for elections more than they compute.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
