@@ -158,9 +158,12 @@ func (l *load) transfer(id int64) outcome {
 		}
 		return nil
 	})
+	var lost *tm.Unavailable
 	switch {
 	case err == nil:
 		return committed
+	case errors.As(err, &lost) && lost.SafeToRetry: // not even begun, while both are away
+		return rolledBack
 	case errors.Is(err, tm.ErrOutcomeUnknown), errors.Is(err, tm.ErrUnavailable), errors.Is(err, tm.ErrNotFound):
 		return unknown
 	}
