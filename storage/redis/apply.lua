@@ -17,15 +17,16 @@ local ARGV = cmsgpack.unpack(ARGV[1])
 if redis.call('GET', ARGV[1]) ~= ARGV[2] then return 2 end
 local now = redis.call('HMGET', KEYS[1], 'qiao_mark', 'status')
 local mark, status = now[1], now[2]
+local id = string.sub(KEYS[1], #ARGV[11] + 1)
 if ARGV[3] == '' then
   if status then
     if mark == ARGV[4] then return 0 end
     return 1
   end
-  if redis.call('ZSCORE', ARGV[8], ARGV[9]) then return 1 end
+  if redis.call('ZSCORE', ARGV[8], id) then return 1 end
 elseif (mark or '-') ~= ARGV[3] or status ~= ARGV[5] or redis.call('LLEN', ARGV[7]) ~= tonumber(ARGV[6]) then
   if mark == ARGV[4] then return 0 end
-  if not status and ARGV[10] ~= '' and redis.call('ZSCORE', ARGV[8], ARGV[9]) == ARGV[10] then return 0 end
+  if not status and ARGV[10] ~= '' and redis.call('ZSCORE', ARGV[8], id) == ARGV[10] then return 0 end
   return 1
 end
 local rows = tonumber(ARGV[12])

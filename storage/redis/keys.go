@@ -31,7 +31,7 @@ func (k keys) live() string { return k.prefix + "QIAO_LIVE" }
 // due is a sorted set of the same ids by DueAt.
 func (k keys) due() string { return k.prefix + "QIAO_DUE" }
 
-// tombstones is a sorted set of XIDs by graveScore.
+// tombstones is a sorted set of ids by graveScore.
 func (k keys) tombstones() string { return k.prefix + "QIAO_TOMBSTONES" }
 
 // ids is a sorted set of workers by the highest sequence of an id of theirs.
@@ -46,6 +46,14 @@ func (k keys) workers() string { return k.prefix + "QIAO_WORKERS" }
 // leases is what the key of a worker's lease begins with; its value is the token.
 func (k keys) leases() string          { return k.prefix + "QIAO_LEASE_" }
 func (k keys) lease(worker int) string { return k.leases() + strconv.Itoa(worker) }
+
+// notes is a hash of the notes that Seata has no place for.
+func (k keys) notes() string { return k.prefix + "QIAO_NOTES" }
+
+// namespaces is what the key of a namespace's transaction groups begins with: Seata's
+// hashes from a group to the cluster that serves it
+// (org.apache.seata.server.storage.redis.store.RedisVGroupMappingStoreManager).
+func (k keys) namespaces() string { return k.prefix + "SEATA_NAMINGSERVER_NAMESPACE_" }
 
 // member names a transaction in live and due: texts of one length, whose order is
 // that of the ids.

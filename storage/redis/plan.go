@@ -431,7 +431,7 @@ func (p *plan) finish(before, after *record, b *storage.Batch) {
 			p.do("ZREM", p.due(), member(before.Global.ID))
 		}
 	}
-	p.do("ZADD", p.tombstones(), p.grave, x)
+	p.do("ZADD", p.tombstones(), p.grave, strconv.FormatInt(after.Global.ID, 10))
 	ids := []int64{after.Global.ID}
 	for i := range before.Branches {
 		ids = append(ids, before.Branches[i].ID)
