@@ -103,6 +103,9 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 	if err != nil {
 		return openedStore{}, fmt.Errorf("open the store in %s: %w", db.URL, err)
 	}
+	if warning := store.Warning(); warning != "" {
+		logger.Warn(warning)
+	}
 	logger.Info("the store is open", "url", db.URL, "worker", store.WorkerID(), "transactions", store.Stats().Globals)
 	return openedStore{store: store, workerID: store.WorkerID(), place: db.URL}, nil
 }

@@ -127,8 +127,8 @@ func (s *RedisServer) Addr() string { return net.JoinHostPort("127.0.0.1", strco
 // ready returns when the server answers and is our own.
 func (s *RedisServer) ready(p *process) error {
 	for patience := time.Now().Add(startTimeout); ; {
-		text, err := s.ask("INFO server")
-		if err == nil && strings.Contains(text, "process_id:") {
+		text, err := s.ask("INFO everything")
+		if err == nil && strings.Contains(text, "process_id:") && !strings.Contains(text, "\nloading:1") {
 			if !strings.Contains(text, fmt.Sprintf("process_id:%d\r\n", p.cmd.Process.Pid)) {
 				return fmt.Errorf("the Redis on %s is another's", s.Addr())
 			}

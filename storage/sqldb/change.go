@@ -65,9 +65,9 @@ func (g *group) change() *change {
 		}
 		c.transaction(g, x, before, after)
 		c.branches(x, before, after)
-		locksOf(was, x, before)
+		locksOf(was, x, before, g.classes)
 		if !after.Finished() {
-			locksOf(is, x, after)
+			locksOf(is, x, after, g.classes)
 		}
 	}
 	c.locks(was, is)
@@ -131,8 +131,8 @@ func (c *change) branches(x string, before, after *record) {
 	}
 }
 
-func locksOf(rows map[storage.RowKey]lockRow, x string, r *record) {
-	for row, branch := range lockedRows(&r.State) {
+func locksOf(rows map[storage.RowKey]lockRow, x string, r *record, c classes) {
+	for row, branch := range lockedRows(&r.State, c) {
 		rows[row] = lockRow{row: row, xid: x, id: r.Global.ID, branch: branch, rolls: rolls(r.Global.Status)}
 	}
 }

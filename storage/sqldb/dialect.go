@@ -6,8 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -20,14 +20,13 @@ import (
 // dialect is what differs between the databases.
 type dialect struct {
 	name string
-	open func(dsn string) (*sql.DB, error)
+	// open prepares a pool whose statements wait for a lock as long as lockWait.
+	open func(dsn string, lockWait time.Duration) (*sql.DB, error)
 	ddl  string
-	// placeholder is the n-th parameter of a statement, from 1.
-	placeholder func(n int) string
+	// literal appends a text as an expression.
+	literal func(dst *strings.Builder, text string)
 	// upsert ends an INSERT that replaces the columns of a row with the key.
 	upsert func(key string, columns []string) string
-	// scripts: several statements may go in one round trip.
-	scripts bool
 	// lockingJoin: SELECT … FOR UPDATE sees the latest of every table that it joins,
 	// so one statement locks transactions and reads them.
 	lockingJoin bool
@@ -35,11 +34,15 @@ type dialect struct {
 	keepGreatest string
 	// clock is the expression for now, in milliseconds since 1970.
 	clock string
-	// moment is the expression for a timestamp in the session's time zone, as
-	// Java's now() is, from seconds since 1970 as a decimal number.
-	moment string
+	// moment makes a timestamp in the session's time zone, as Java's now() is, of
+	// what stands between the two: seconds since 1970 as a decimal number.
+	moment [2]string
 	// columns tells the length and the collation of each character column.
 	columns string
+	// packet is a query for how many bytes a statement has at most; "": any.
+	packet string
+	// zero: texts may have the character 0.
+	zero bool
 	// failure says what an error of the database means.
 	failure func(error) failure
 }
@@ -48,7 +51,7 @@ type dialect struct {
 type failure uint8
 
 const (
-	// other errors tell nothing.
+	// otherFailure: the connection or the server failed; nothing more is known.
 	otherFailure failure = iota
 	// raced: another SQL transaction was in the way. Nothing was written; the same
 	// again may succeed.
@@ -57,6 +60,8 @@ const (
 	readOnly
 	// full: the database has no space. Nothing was written.
 	full
+	// refused: the database found a mistake in a statement. Nothing was written.
+	refused
 )
 
 // Dialects by the name that a configuration gives (store.db.db-type of Seata).
@@ -70,9 +75,8 @@ var mysqlDialect = &dialect{
 	name:        "mysql",
 	open:        openMySQL,
 	ddl:         schema.MySQL,
-	scripts:     true,
 	lockingJoin: true,
-	placeholder: func(int) string { return "?" },
+	literal:     mysqlLiteral,
 	upsert: func(_ string, columns []string) string {
 		sets := make([]string, len(columns))
 		for i, c := range columns {
@@ -82,7 +86,9 @@ var mysqlDialect = &dialect{
 	},
 	keepGreatest: " ON DUPLICATE KEY UPDATE last_id=GREATEST(last_id,VALUES(last_id))",
 	clock:        "CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)",
-	moment:       "FROM_UNIXTIME(CAST(%s AS DECIMAL(20,6)))",
+	moment:       [2]string{"FROM_UNIXTIME(", ")"},
+	packet:       "SELECT @@max_allowed_packet",
+	zero:         true,
 	columns: `SELECT table_name, column_name, character_maximum_length, COALESCE(collation_name,'')
 		FROM information_schema.columns WHERE table_schema = DATABASE() AND character_maximum_length IS NOT NULL`,
 	failure: func(err error) failure {
@@ -97,16 +103,24 @@ var mysqlDialect = &dialect{
 			return readOnly
 		case 1021, 1114: // disk full, table full
 			return full
+		case 1026, 1030: // error on write, error of the engine: 28 is ENOSPC
+			if strings.Contains(e.Message, "28") {
+				return full
+			}
+			return otherFailure
+		case 1040, 1053, 1080, 1203, 1226, 1317, 1927, 1969, 3024, 3168:
+			// too many connections, shutdown, quotas, killed, out of time
+			return otherFailure
 		}
-		return otherFailure
+		return refused
 	},
 }
 
 var postgresqlDialect = &dialect{
-	name:        "postgresql",
-	open:        openPostgreSQL,
-	ddl:         schema.PostgreSQL,
-	placeholder: func(n int) string { return "$" + strconv.Itoa(n) },
+	name:    "postgresql",
+	open:    openPostgreSQL,
+	ddl:     schema.PostgreSQL,
+	literal: postgresqlLiteral,
 	upsert: func(key string, columns []string) string {
 		sets := make([]string, len(columns))
 		for i, c := range columns {
@@ -116,7 +130,7 @@ var postgresqlDialect = &dialect{
 	},
 	keepGreatest: " ON CONFLICT (worker) DO UPDATE SET last_id=GREATEST(qiao_ids.last_id,EXCLUDED.last_id)",
 	clock:        "(EXTRACT(EPOCH FROM clock_timestamp())*1000)::bigint",
-	moment:       "(TIMESTAMPTZ 'epoch' + %s::text::numeric * INTERVAL '1 second')",
+	moment:       [2]string{"(TIMESTAMPTZ 'epoch' + ", " * INTERVAL '1 second')"},
 	columns: `SELECT table_name, column_name, character_maximum_length, ''
 		FROM information_schema.columns WHERE table_schema = current_schema() AND character_maximum_length IS NOT NULL`,
 	failure: func(err error) failure {
@@ -132,12 +146,16 @@ var postgresqlDialect = &dialect{
 		case "53100": // disk full
 			return full
 		}
-		return otherFailure
+		switch e.Code[:min(2, len(e.Code))] {
+		case "08", "53", "57", "58", "XX": // connection, resources, operator, system, internal
+			return otherFailure
+		}
+		return refused
 	},
 }
 
 // openMySQL prepares a pool for a DSN of go-sql-driver/mysql.
-func openMySQL(dsn string) (*sql.DB, error) {
+func openMySQL(dsn string, lockWait time.Duration) (*sql.DB, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, err
@@ -145,8 +163,8 @@ func openMySQL(dsn string) (*sql.DB, error) {
 	if cfg.DBName == "" {
 		return nil, errors.New("the DSN names no database; write user:password@tcp(host:port)/database")
 	}
-	cfg.InterpolateParams = true // one round trip a statement
 	cfg.MultiStatements = true
+	cfg.MaxAllowedPacket = 0  // the server's own
 	cfg.RejectReadOnly = true // after a fail-over the old primary is left
 	cfg.ClientFoundRows = true
 	cfg.Logger = &mysql.NopLogger{} // what matters is in the errors
@@ -154,15 +172,30 @@ func openMySQL(dsn string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(readCommitted{connector}), nil
+	// What a node that is cut off has locked is free again soon.
+	idle := 4*lockWait + idleConnection
+	setting := fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;"+
+		"SET SESSION innodb_lock_wait_timeout=%d, wait_timeout=%d /*M!100300 , idle_transaction_timeout=%d */",
+		seconds(lockWait), seconds(idle), seconds(4*lockWait))
+	return sql.OpenDB(session{connector, setting}), nil
 }
 
-// readCommitted opens connections whose transactions take no locks on gaps. The
-// variable for it has different names in MySQL and MariaDB.
-type readCommitted struct{ driver.Connector }
+// idleConnection is how long a connection is kept that nobody uses.
+const idleConnection = 30 * time.Second
+
+// seconds are at least one.
+func seconds(d time.Duration) int64 { return max(1, int64(d/time.Second)) }
+
+// session opens connections with settings of their own: transactions take no locks
+// on gaps, and waits end. (The variable for the isolation has different names in
+// MySQL and MariaDB.)
+type session struct {
+	driver.Connector
+	setting string
+}
 
 // Connect implements driver.Connector.
-func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+func (c session) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -171,79 +204,23 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("a connection is a %T, which executes nothing", conn), conn.Close())
 	}
-	if _, err := e.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+	if _, err := e.ExecContext(ctx, c.setting, nil); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
 }
 
 // openPostgreSQL prepares a pool for a URL or a DSN of libpq.
-func openPostgreSQL(dsn string) (*sql.DB, error) {
+func openPostgreSQL(dsn string, lockWait time.Duration) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
 	}
-	// The statements differ in the length of their lists: to prepare each would
-	// fill the server with them.
-	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	// Several statements in one round trip, none of them prepared: they differ in
+	// the length of their lists.
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
+	cfg.RuntimeParams["lock_timeout"] = fmt.Sprint(lockWait.Milliseconds())
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(4 * lockWait.Milliseconds())
 	return stdlib.OpenDB(*cfg), nil
-}
-
-// statement builds a statement with a list of parameters.
-type statement struct {
-	d    *dialect
-	text strings.Builder
-	args []any
-	// size is about the bytes of the texts among args.
-	size int
-}
-
-func (d *dialect) statement(text string) *statement {
-	s := &statement{d: d}
-	s.text.WriteString(text)
-	return s
-}
-
-func (s *statement) add(text string) *statement {
-	s.text.WriteString(text)
-	return s
-}
-
-// param adds a parameter.
-func (s *statement) param(arg any) *statement {
-	s.args = append(s.args, arg)
-	if text, ok := arg.(string); ok {
-		s.size += len(text)
-	}
-	return s.add(s.d.placeholder(len(s.args)))
-}
-
-// moment adds a timestamp, from microseconds since 1970.
-func (s *statement) moment(micros int64) *statement {
-	s.args = append(s.args, fmt.Sprintf("%d.%06d", micros/1_000_000, micros%1_000_000))
-	return s.add(fmt.Sprintf(s.d.moment, s.d.placeholder(len(s.args))))
-}
-
-// in adds a list of parameters in parentheses.
-func in[T any](s *statement, values []T) *statement {
-	s.add("(")
-	for i, v := range values {
-		if i > 0 {
-			s.add(",")
-		}
-		s.param(v)
-	}
-	return s.add(")")
-}
-
-// params adds parameters with commas between them.
-func (s *statement) params(args ...any) *statement {
-	for i, arg := range args {
-		if i > 0 {
-			s.add(",")
-		}
-		s.param(arg)
-	}
-	return s
 }

@@ -25,6 +25,8 @@ type group struct {
 	// holders are those of the wanted rows; a transaction that lets go of one
 	// leaves no holder.
 	holders map[storage.RowKey]holder
+	// classes: the rows in holders stand for their classes.
+	classes classes
 	clock   int64
 }
 
@@ -138,11 +140,11 @@ func (g *group) one(b *storage.Batch, wanted []storage.RowKey) error {
 		return err
 	}
 	for _, row := range wanted {
-		if h, held := g.holders[row]; held && h.xid != b.XID {
+		if h, held := g.holders[g.classes.of(row)]; held && h.xid != b.XID {
 			return &storage.LockHeld{Key: row, Holder: g.lock(h)}
 		}
 	}
-	was, is := lockedRows(&r.State), lockedRows(&next)
+	was, is := lockedRows(&r.State, g.classes), lockedRows(&next, g.classes)
 	for row := range was {
 		if _, keeps := is[row]; !keeps {
 			delete(g.holders, row)
@@ -197,8 +199,8 @@ func (r *record) then(next storage.State) *record {
 }
 
 // lockedRows maps the rows that a transaction holds to the first of its branches
-// that names each.
-func lockedRows(s *storage.State) map[storage.RowKey]int64 {
+// that names each, or one of its class.
+func lockedRows(s *storage.State, c classes) map[storage.RowKey]int64 {
 	rows := make(map[storage.RowKey]int64)
 	for i := range s.Branches {
 		b := &s.Branches[i]
@@ -207,7 +209,7 @@ func lockedRows(s *storage.State) map[storage.RowKey]int64 {
 		}
 		// The lock key was checked when the branch was added.
 		_ = storage.EachRow(b.LockKey, func(table, pk string) error {
-			row := storage.NewRowKey(b.ResourceID, table, pk)
+			row := c.of(storage.NewRowKey(b.ResourceID, table, pk))
 			if _, first := rows[row]; !first {
 				rows[row] = b.ID
 			}

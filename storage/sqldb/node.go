@@ -115,12 +115,12 @@ func (s *Store) usedWorkers(ctx context.Context) (map[int64]bool, error) {
 func (n *node) take(ctx context.Context, worker int, address string) (bool, error) {
 	d := n.s.dialect
 	free := d.statement("DELETE FROM qiao_node WHERE worker=").param(worker).add(" AND expires_at<" + d.clock)
-	if _, err := n.s.db.ExecContext(ctx, free.text.String(), free.args...); err != nil {
+	if _, err := free.exec(ctx, n.s.db); err != nil {
 		return false, err
 	}
 	st := d.statement("INSERT INTO qiao_node (worker,token,address,expires_at) VALUES (")
 	st.params(worker, n.token, address).add("," + d.clock + "+").param(n.lease.Milliseconds()).add(")")
-	_, err := n.s.db.ExecContext(ctx, st.text.String(), st.args...)
+	_, err := st.exec(ctx, n.s.db)
 	if err != nil && d.failure(err) == raced {
 		return false, nil // another node has it
 	}
@@ -163,7 +163,7 @@ func (n *node) renew(ctx context.Context) error {
 	asked := time.Now()
 	st := d.statement("UPDATE qiao_node SET expires_at=" + d.clock + "+").param(n.lease.Milliseconds())
 	st.add(" WHERE worker=").param(n.worker).add(" AND token=").param(n.token)
-	result, err := n.s.db.ExecContext(ctx, st.text.String(), st.args...)
+	result, err := st.exec(ctx, n.s.db)
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (n *node) others() int {
 // leave gives the worker id back.
 func (n *node) leave(ctx context.Context) error {
 	st := n.s.dialect.statement("DELETE FROM qiao_node WHERE worker=").param(n.worker).add(" AND token=").param(n.token)
-	if _, err := n.s.db.ExecContext(ctx, st.text.String(), st.args...); err != nil {
+	if _, err := st.exec(ctx, n.s.db); err != nil {
 		return fmt.Errorf("give worker id %d back: %w", n.worker, err)
 	}
 	return nil

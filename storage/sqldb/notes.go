@@ -21,7 +21,7 @@ func (s *Store) PutNote(ctx context.Context, n storage.Note) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.db.ExecContext(ctx, st.text.String(), st.args...); err != nil {
+	if _, err := st.exec(ctx, s.db); err != nil {
 		return s.failed("write a note of kind "+n.Kind, err)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 
 	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
@@ -22,18 +21,34 @@ const maxList = 1000
 
 // each runs a statement for every part of values and hands out its rows.
 func each[T any](ctx context.Context, q querier, values []T, build func(part []T) *statement, row func(*sql.Rows) error) error {
-	for part := range slices.Chunk(values, maxList) {
-		s := build(part)
-		if err := query(ctx, q, s, row); err != nil {
+	for len(values) > 0 {
+		n, size := 0, int64(0)
+		for n < len(values) && n < maxList && size < maxScript {
+			size += valueBytes(values[n])
+			n++
+		}
+		if err := query(ctx, q, build(values[:n]), row); err != nil {
 			return err
 		}
+		values = values[n:]
 	}
 	return nil
 }
 
+// valueBytes is about how long a value gets in a statement.
+func valueBytes(value any) int64 {
+	switch v := value.(type) {
+	case string:
+		return literalBytes(v)
+	case storage.RowKey:
+		return literalBytes(string(v))
+	}
+	return 20
+}
+
 // query runs a statement and hands out its rows.
 func query(ctx context.Context, q querier, s *statement, row func(*sql.Rows) error) error {
-	rows, err := q.QueryContext(ctx, s.text.String(), s.args...)
+	rows, err := q.QueryContext(ctx, s.text.String())
 	if err != nil {
 		return err
 	}
@@ -109,7 +124,7 @@ func readGraves(ctx context.Context, q querier, d *dialect, ids []int64) (map[in
 func readHolders(ctx context.Context, q querier, d *dialect, wanted []storage.RowKey) (map[storage.RowKey]holder, error) {
 	holders := make(map[storage.RowKey]holder)
 	err := each(ctx, q, wanted, func(part []storage.RowKey) *statement {
-		return in(d.statement(selectLocks+" WHERE l.row_key IN "), texts(part))
+		return in(d.statement(selectLocks+" WHERE l.row_key IN "), part)
 	}, func(rows *sql.Rows) error {
 		row, h, err := scanLock(rows)
 		holders[row] = h
@@ -119,14 +134,6 @@ func readHolders(ctx context.Context, q querier, d *dialect, wanted []storage.Ro
 		return nil, fmt.Errorf("read the row locks: %w", err)
 	}
 	return holders, nil
-}
-
-func texts(rows []storage.RowKey) []string {
-	list := make([]string, len(rows))
-	for i, row := range rows {
-		list[i] = string(row)
-	}
-	return list
 }
 
 const selectLocks = `SELECT l.row_key, COALESCE(l.xid,''), l.branch_id, COALESCE(g.status,0)

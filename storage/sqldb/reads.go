@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/storage"
@@ -93,8 +95,13 @@ func (s *Store) CheckLocks(ctx context.Context, x string, rows []storage.RowKey)
 	if err != nil {
 		return s.failed("check the row locks", err)
 	}
+	classes, err := s.rowKeys.classes(ctx, s.db, s.dialect, slices.AppendSeq(slices.Clone(rows), maps.Keys(holders)))
+	if err != nil {
+		return s.failed("check the row locks", err)
+	}
+	holders = classes.holders(holders)
 	for _, row := range rows {
-		if h, held := holders[row]; held && h.xid != x {
+		if h, held := holders[classes.of(row)]; held && h.xid != x {
 			return &storage.LockHeld{Key: row, Holder: storage.Lock{XID: h.xid, BranchID: h.branch, Status: h.status}}
 		}
 	}
@@ -224,7 +231,7 @@ func (s *Store) LastID(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	last := int64(0)
-	st := s.dialect.statement(`SELECT last_id FROM qiao_ids UNION ALL SELECT transaction_id FROM global_table
+	st := s.dialect.statement(`SELECT last_id FROM qiao_ids WHERE worker>=0 UNION ALL SELECT transaction_id FROM global_table
 		UNION ALL SELECT branch_id FROM branch_table`)
 	err := query(ctx, s.db, st, func(rows *sql.Rows) error {
 		var id sql.NullInt64

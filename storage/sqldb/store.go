@@ -41,14 +41,23 @@ type Store struct {
 	// connections are kept open.
 	connections int
 	widths      widths
-	node        *node
+	// rowKeys is how lock_table.row_key is compared.
+	rowKeys comparison
+	// packet is how many bytes a statement has at most; 0: any.
+	packet int64
+	node   *node
 
 	queue   *queue
 	writing sync.WaitGroup
 	holding sync.WaitGroup
 	batches atomic.Uint64
 	entries atomic.Uint64
+	tries   atomic.Uint64 // SQL transactions, those that were undone as well
 	purged  atomic.Int64
+	// mark is the worker whose row of qiao_ids has the number of the latest SQL
+	// transaction, commits, which is the writer's.
+	mark    int64
+	commits int64
 
 	ending  chan struct{} // closed when nothing is to be waited for any more
 	closed  atomic.Bool
@@ -77,23 +86,48 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Lease == 0 {
 		cfg.Lease = 6 * time.Second
 	}
-	db, err := d.open(cfg.DSN)
+	db, err := d.open(cfg.DSN, cfg.Timeout/2)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the DSN: %w", ErrConfig, err)
 	}
 	db.SetMaxOpenConns(cfg.Connections + 1)
 	db.SetMaxIdleConns(cfg.Connections + 1)
+	db.SetConnMaxIdleTime(idleConnection)
 	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, connections: cfg.Connections + 1, queue: newQueue(), ending: make(chan struct{})}
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.learn(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if s.node, err = s.join(ctx, cfg.Address, cfg.Lease); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if err := s.prepareMark(ctx); err != nil {
+		return nil, errors.Join(err, s.node.leave(ctx), db.Close())
+	}
 	s.writing.Go(s.write)
 	s.holding.Go(s.node.hold)
 	return s, nil
 }
+
+// learn asks the database what it cannot be told.
+func (s *Store) learn(ctx context.Context) (err error) {
+	if s.rowKeys, err = s.widths.compares(ctx, s.db, s.dialect); err != nil || s.dialect.packet == "" {
+		return err
+	}
+	err = query(ctx, s.db, s.dialect.statement(s.dialect.packet), func(rows *sql.Rows) error { return rows.Scan(&s.packet) })
+	if err != nil {
+		return fmt.Errorf("%w: how long a statement may be: %w", ErrConfig, err)
+	}
+	if s.packet < minPacket {
+		return fmt.Errorf("%w: max_allowed_packet is %d; set it to %d or more", ErrConfig, s.packet, int64(minPacket))
+	}
+	return nil
+}
+
+// Warning tells what of the tables should be changed, or nothing.
+func (s *Store) Warning() string { return s.rowKeys.warning() }
 
 // context ends after d, and when the store is closed.
 func (s *Store) context(d time.Duration) (context.Context, context.CancelFunc) {
@@ -131,7 +165,7 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
-	if err := errors.Join(s.node.fit(), s.widths.check(b)); err != nil {
+	if err := errors.Join(s.node.fit(), s.widths.check(b), s.fitsPacket(b)); err != nil {
 		return err
 	}
 	r := request{batch: b, done: make(chan error, 1)} // the caller may have gone

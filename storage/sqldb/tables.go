@@ -70,11 +70,6 @@ func (w widths) complete(d *dialect) error {
 				ErrConfig, table, d.name)
 		}
 	}
-	if c := w["lock_table.row_key"].collation; c != "" && !strings.HasSuffix(c, "_bin") {
-		return fmt.Errorf("%w: lock_table.row_key has the collation %s, which takes different rows for one; "+
-			"ALTER TABLE lock_table MODIFY row_key VARCHAR(%d) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL",
-			ErrConfig, c, w["lock_table.row_key"].characters)
-	}
 	return nil
 }
 
@@ -82,6 +77,10 @@ func (w widths) complete(d *dialect) error {
 // and to try again does not help: widen the column, as script/server/db does, or
 // shorten the text.
 var ErrTooLong = errors.New("longer than the column of the store")
+
+// ErrBadText reports a text that is not UTF-8 or, for PostgreSQL, has the character
+// 0. Nothing was written, and to try again does not help.
+var ErrBadText = errors.New("no text for the database")
 
 // check refuses a Batch with a text that a column does not take.
 func (w widths) check(b *storage.Batch) error {
@@ -102,7 +101,7 @@ func (w widths) check(b *storage.Batch) error {
 }
 
 func (w widths) branch(b *storage.Branch) error {
-	err := errors.Join(w.fits("branch_table.resource_id", b.ResourceID), w.fits("branch_table.client_id", b.ClientID),
+	err := errors.Join(w.fits("branch_table.branch_type", b.Type.String()), w.fits("branch_table.resource_id", b.ResourceID), w.fits("branch_table.client_id", b.ClientID),
 		w.fits("branch_table.application_data", b.ApplicationData), w.fits("qiao_branch.request_key", b.RequestKey))
 	if !b.Locked || err != nil {
 		return err
@@ -121,6 +120,46 @@ func (w widths) fits(column, text string) error {
 	}
 	if n := int64(utf8.RuneCountInString(text)); n > c.characters {
 		return fmt.Errorf("%w: %s takes %d characters, %.60q has %d", ErrTooLong, column, c.characters, text, n)
+	}
+	return nil
+}
+
+const (
+	// minPacket is the least max_allowed_packet of MySQL that is enough.
+	minPacket = 4 * maxScript
+	// packetRest is what a script may have besides one long row.
+	packetRest = 3 * maxScript
+)
+
+// fitsPacket refuses a row that no statement can carry, and texts that the database
+// does not take.
+func (s *Store) fitsPacket(b *storage.Batch) error {
+	err := s.text("the transaction's name", b.XID, "")
+	if g := b.Global; g != nil {
+		err = errors.Join(s.text("the transaction", g.ApplicationID, g.Group), s.text("the transaction", g.Name, ""))
+	}
+	for i := range b.Add {
+		one := &b.Add[i]
+		err = errors.Join(err, s.text("a branch", one.ApplicationData, one.LockKey),
+			s.text("a branch", one.ResourceID, one.ClientID), s.text("a branch", one.RequestKey, ""))
+	}
+	for _, c := range b.Change {
+		if c.ApplicationData != nil {
+			err = errors.Join(err, s.text("application data", *c.ApplicationData, ""))
+		}
+	}
+	return err
+}
+
+// text checks two texts of a row.
+func (s *Store) text(what, a, b string) error {
+	if n := literalBytes(a) + literalBytes(b); s.packet > 0 && n > s.packet-packetRest {
+		return fmt.Errorf("%w: %s takes up to %d bytes of a statement, and max_allowed_packet is %d: raise it in the database", ErrTooLong, what, n, s.packet)
+	}
+	for _, text := range []string{a, b} {
+		if !utf8.ValidString(text) || !s.dialect.zero && strings.IndexByte(text, 0) >= 0 {
+			return fmt.Errorf("%w: %s has the text %.60q, which it cannot keep", ErrBadText, what, text)
+		}
 	}
 	return nil
 }

@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
-// write carries out the change in tx. The order of the tables is the same for
+// write carries out the change. The order of the tables is the same for
 // every group.
-func (c *change) write(ctx context.Context, tx querier, d *dialect, nowMicros int64) error {
-	w := newChangeWriter(ctx, tx, d)
-	w.now = nowMicros
+func (c *change) write(w *changeWriter) error {
 	w.globals(c.begun, c.moved)
 	w.branches(c.added, c.other, c.gone)
 	w.locks(c)
@@ -35,32 +34,29 @@ type changeWriter struct {
 }
 
 func newChangeWriter(ctx context.Context, tx querier, d *dialect) *changeWriter {
-	return &changeWriter{
-		d:   d,
-		run: func(s *statement) (sql.Result, error) { return tx.ExecContext(ctx, s.text.String(), s.args...) },
-	}
+	return &changeWriter{d: d, run: func(s *statement) (sql.Result, error) { return s.exec(ctx, tx) }}
 }
 
-// maxScript is about how long a script may get, in bytes; MySQL's max_allowed_packet
-// is 16 MiB and more.
-const maxScript = 1 << 20
+// maxScript is how long a script gets, in bytes, when its last row is a small one.
+const maxScript = 256 << 10
 
-// exec runs a statement, at the latest at the next flush.
-func (w *changeWriter) exec(s *statement) {
+// begin starts a statement.
+func (w *changeWriter) begin(text string) *statement {
 	switch {
 	case w.script == nil:
-		w.script = s
-	case w.d.scripts:
-		w.script.add(";").add(s.text.String()).args = append(w.script.args, s.args...)
-		w.script.size += s.size
+		w.script = w.d.statement("")
+		w.script.text.Grow(4096)
+	case w.script.text.Len() > maxScript:
+		w.flush()
+		return w.begin(text)
 	default:
-		w.flush()
-		w.script = s
+		w.script.add(";")
 	}
-	if w.script.text.Len()+w.script.size > maxScript {
-		w.flush()
-	}
+	return w.script.add(text)
 }
+
+// long tells that the statement should end with this row.
+func (w *changeWriter) long() bool { return w.script.text.Len() > 2*maxScript }
 
 // flush runs what has not been run yet and returns how many rows the last
 // statement changed.
@@ -80,17 +76,33 @@ func (w *changeWriter) flush() (changed int64) {
 	return changed
 }
 
-// insert writes rows of values, maxList at a time; end is what follows.
+// insert writes rows of values; end is what follows.
 func insert[T any](w *changeWriter, into string, rows []T, end string, values func(s *statement, row T)) {
-	for part := range slices.Chunk(rows, maxList) {
-		s := w.d.statement("INSERT INTO " + into + " VALUES ")
-		for i, row := range part {
-			if i > 0 {
+	for len(rows) > 0 {
+		s := w.begin("INSERT INTO ").add(into).add(" VALUES ")
+		for n := 0; len(rows) > 0 && n < maxList && !w.long(); n++ {
+			if n > 0 {
 				s.add(",")
 			}
-			values(s, row)
+			values(s, rows[0])
+			rows = rows[1:]
 		}
-		w.exec(s.add(end))
+		s.add(end)
+	}
+}
+
+// where writes a statement for the rows whose keys are in the list.
+func where[T any](w *changeWriter, text string, keys []T) {
+	for len(keys) > 0 {
+		s := w.begin(text).add("(")
+		for n := 0; len(keys) > 0 && n < maxList && !w.long(); n++ {
+			if n > 0 {
+				s.add(",")
+			}
+			s.param(keys[0])
+			keys = keys[1:]
+		}
+		s.add(")")
 	}
 }
 
@@ -106,8 +118,10 @@ const (
 func (w *changeWriter) globals(begun, moved []*record) {
 	global := func(s *statement, r *record) {
 		g := &r.Global
-		s.add("(").params(r.XID, g.ID, int(g.Status), g.ApplicationID, g.Group, g.Name, g.TimeoutMillis, g.BeganAt)
-		s.add(",").moment(w.now).add(",").moment(w.now).add(")")
+		s.add("(").string(r.XID).add(",").number(g.ID).add(",").number(int64(g.Status)).
+			add(",").string(g.ApplicationID).add(",").string(g.Group).add(",").string(g.Name).
+			add(",").number(int64(g.TimeoutMillis)).add(",").number(g.BeganAt).
+			add(",").moment(w.now).add(",").moment(w.now).add(")")
 	}
 	insert(w, globalColumns, begun, "", global)
 	insert(w, globalColumns, moved, w.d.upsert("xid", []string{
@@ -121,17 +135,28 @@ func (w *changeWriter) companions(all []*record) {
 	insert(w, "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen)", all,
 		w.d.upsert("transaction_id", []string{"revision", "due_at", "attempts", "evidence", "seen"}),
 		func(s *statement, r *record) {
-			s.tuple(r.Global.ID, r.XID, int64(r.Revision), r.Global.DueAt, r.Global.Attempts, r.Global.Evidence, r.seen())
+			s.add("(").number(r.Global.ID).add(",").string(r.XID).add(",").number(int64(r.Revision)).
+				add(",").number(r.Global.DueAt).add(",").number(int64(r.Global.Attempts)).
+				add(",").string(evidence(r.Global.Evidence)).add(",").number(r.seen()).add(")")
 		})
+}
+
+// evidence is for people: a character that the database does not take must not keep
+// a transaction from its end.
+func evidence(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func (w *changeWriter) branches(added, other []branchRow, gone []int64) {
 	branch := func(s *statement, b branchRow) {
-		s.add("(").params(b.ID, b.xid, b.id, b.ResourceID, b.Type.String(), int(b.Status), b.ClientID, b.ApplicationData)
-		s.add(",").moment(b.created).add(",").moment(w.now).add(")")
+		s.add("(").number(b.ID).add(",").string(b.xid).add(",").number(b.id).add(",").string(b.ResourceID).
+			add(",").string(b.Type.String()).add(",").number(int64(b.Status)).
+			add(",").string(b.ClientID).add(",").string(b.ApplicationData).
+			add(",").moment(b.created).add(",").moment(w.now).add(")")
 	}
 	companion := func(s *statement, b branchRow) {
-		s.tuple(b.ID, b.xid, b.created, b.RegisteredAt, b.Locked, b.LockKey, b.RequestKey)
+		s.add("(").number(b.ID).add(",").string(b.xid).add(",").number(b.created).add(",").number(b.RegisteredAt).
+			add(",").param(b.Locked).add(",").string(b.LockKey).add(",").string(b.RequestKey).add(")")
 	}
 	const companions = "qiao_branch (branch_id,xid,created,registered_at,locked,lock_key,request_key)"
 	insert(w, branchColumns, added, "", branch)
@@ -145,26 +170,25 @@ func (w *changeWriter) branches(added, other []branchRow, gone []int64) {
 
 // remove deletes the rows with the keys.
 func (w *changeWriter) remove(table, column string, keys []int64) {
-	for part := range slices.Chunk(keys, maxList) {
-		w.exec(in(w.d.statement("DELETE FROM "+table+" WHERE "+column+" IN "), part))
-	}
+	where(w, "DELETE FROM "+table+" WHERE "+column+" IN ", keys)
 }
 
 func (w *changeWriter) locks(c *change) {
 	lock := func(s *statement, l lockRow) {
 		resource, table, pk := l.row.Split()
-		s.add("(").params(string(l.row), l.xid, l.id, l.branch, resource, table, pk, map[bool]int{true: 1}[l.rolls])
-		s.add(",").moment(w.now).add(",").moment(w.now).add(")")
+		rolls := int64(0)
+		if l.rolls {
+			rolls = 1
+		}
+		s.add("(").string(string(l.row)).add(",").string(l.xid).add(",").number(l.id).add(",").number(l.branch).
+			add(",").string(resource).add(",").string(table).add(",").string(pk).add(",").number(rolls).
+			add(",").moment(w.now).add(",").moment(w.now).add(")")
 	}
-	for part := range slices.Chunk(c.freed, maxList) {
-		w.exec(in(w.d.statement("DELETE FROM lock_table WHERE row_key IN "), texts(part)))
-	}
+	where(w, "DELETE FROM lock_table WHERE row_key IN ", c.freed)
 	insert(w, lockColumns, c.taken, "", lock)
 	insert(w, lockColumns, c.passed,
 		w.d.upsert("row_key", []string{"xid", "transaction_id", "branch_id", "status", "gmt_modified"}), lock)
-	for part := range slices.Chunk(c.turned, maxList) {
-		w.exec(in(w.d.statement("UPDATE lock_table SET status=1 WHERE xid IN "), part))
-	}
+	where(w, "UPDATE lock_table SET status=1 WHERE xid IN ", c.turned)
 }
 
 // end removes transactions and leaves their tombstones. A transaction that another
@@ -179,12 +203,12 @@ func (w *changeWriter) end(all []ended) {
 				xids = append(xids, e.xid)
 			}
 		}
-		w.exec(in(w.d.statement("DELETE FROM qiao_global WHERE transaction_id IN "), ids))
-		if w.flush(); len(xids) == 0 {
+		in(w.begin("DELETE FROM qiao_global WHERE transaction_id IN "), ids)
+		if len(xids) == 0 {
 			continue
 		}
-		w.exec(in(w.d.statement("DELETE FROM global_table WHERE xid IN "), xids).
-			add(" AND NOT EXISTS (SELECT 1 FROM branch_table b WHERE b.xid=global_table.xid)"))
+		in(w.begin("DELETE FROM global_table WHERE xid IN "), xids).
+			add(" AND NOT EXISTS (SELECT 1 FROM branch_table b WHERE b.xid=global_table.xid)")
 		if n := w.flush(); w.err == nil && n != int64(len(xids)) {
 			w.err = fmt.Errorf("%w: one of %d transactions has a branch that was added a moment ago", errRaced, len(xids))
 		}

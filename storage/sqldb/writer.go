@@ -18,6 +18,8 @@ const (
 	maxGroupRows = 4000
 	// maxAttempts is how often a group is tried that others are in the way of.
 	maxAttempts = 20
+	// lostAttempts is how often one is tried whose connection fails.
+	lostAttempts = 3
 )
 
 // request is one caller's Batch.
@@ -91,15 +93,15 @@ func (s *Store) write() {
 	}
 }
 
-// writeAll carries out one group. When an error concerns the whole of it, and
-// might be the fault of one Batch, each is tried by itself.
+// writeAll carries out one group. When the database refuses the whole of it, which
+// may be the fault of one Batch, each is tried by itself.
 func (s *Store) writeAll(requests []request) {
 	batches := make([]*storage.Batch, len(requests))
 	for i, r := range requests {
 		batches[i] = r.batch
 	}
 	results, err := s.commit(batches)
-	if err != nil && len(requests) > 1 && !errors.Is(err, errUnknown) && !errors.Is(err, storage.ErrUnavailable) {
+	if len(requests) > 1 && (errors.Is(err, errRefused) || errors.Is(err, storage.ErrFull)) {
 		for _, r := range requests {
 			s.writeAll([]request{r})
 		}
@@ -114,6 +116,9 @@ func (s *Store) writeAll(requests []request) {
 	}
 }
 
+// errRefused: the database did not take a statement for what it says.
+var errRefused = errors.New("the database refused it")
+
 // commit decides the Batches and makes what they amount to durable. It returns the
 // result of each, or the error of all.
 func (s *Store) commit(batches []*storage.Batch) ([]error, error) {
@@ -121,27 +126,12 @@ func (s *Store) commit(batches []*storage.Batch) ([]error, error) {
 	for attempt := 1; ; attempt++ {
 		g := newGroup(batches)
 		wrote, err := s.try(g)
-		switch {
-		case err == nil:
+		if err == nil {
 			s.count(g, wrote)
 			return g.results, nil
-		case errors.Is(err, errUnknown):
+		}
+		if again, err := s.judge(err, attempt); !again {
 			return nil, err
-		}
-		switch s.dialect.failure(err) {
-		case raced:
-		case readOnly: // after a fail-over: the next connections find the new primary
-			s.forgetConnections()
-			return nil, fmt.Errorf("%w: the database takes no writes: %w", storage.ErrUnavailable, err)
-		case full:
-			return nil, fmt.Errorf("%w: %w", storage.ErrFull, err)
-		default:
-			if !errors.Is(err, errRaced) {
-				return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-			}
-		}
-		if attempt == maxAttempts {
-			return nil, fmt.Errorf("%w: other coordinators were in the way %d times: %w", storage.ErrUnavailable, maxAttempts, err)
 		}
 		select {
 		case <-time.After(wait):
@@ -152,12 +142,34 @@ func (s *Store) commit(batches []*storage.Batch) ([]error, error) {
 	}
 }
 
-// errUnknown: the commit was sent and not answered.
-var errUnknown = errors.New("the outcome of the batch is unknown")
+// judge says whether a group that failed, and of which nothing was written, is
+// tried again, and else what its callers are told.
+func (s *Store) judge(err error, attempt int) (again bool, told error) {
+	if errors.Is(err, errUnknown) {
+		return false, err
+	}
+	switch s.dialect.failure(err) {
+	case raced:
+	case readOnly: // after a fail-over: the next connections find the new primary
+		s.forgetConnections()
+		return false, fmt.Errorf("%w: the database takes no writes: %w", storage.ErrUnavailable, err)
+	case full:
+		return false, fmt.Errorf("%w: %w", storage.ErrFull, err)
+	case refused:
+		return false, fmt.Errorf("%w: %w: %w", storage.ErrUnavailable, errRefused, err)
+	default:
+		if !errors.Is(err, errRaced) {
+			// The connection may be the only thing that was lost.
+			return attempt < lostAttempts && !errors.Is(err, context.DeadlineExceeded), fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+		}
+	}
+	return attempt < maxAttempts, fmt.Errorf("%w: others were in the way %d times: %w", storage.ErrUnavailable, attempt, err)
+}
 
 // try carries the group out in one SQL transaction. Unless the error wraps
 // errUnknown, nothing was written.
 func (s *Store) try(g *group) (wrote bool, err error) {
+	s.tries.Add(1)
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	tx, err := s.db.BeginTx(ctx, nil)
@@ -168,20 +180,30 @@ func (s *Store) try(g *group) (wrote bool, err error) {
 	if err := g.read(ctx, tx, s.dialect); err != nil {
 		return false, err
 	}
+	if err := g.classify(ctx, tx, s.dialect, s.rowKeys); err != nil {
+		return false, err
+	}
 	if !g.decide() {
 		return false, nil
 	}
-	if err := g.change().write(ctx, tx, s.dialect, time.Now().UnixMicro()); err != nil {
+	w := newChangeWriter(ctx, tx, s.dialect)
+	w.now = time.Now().UnixMicro()
+	s.purge(w, g.clock)
+	s.markCommit(w)
+	if err := g.change().write(w); err != nil {
 		return false, err
 	}
-	if err := s.purge(ctx, tx, g.clock); err != nil {
-		return false, err
-	}
-	if err := tx.Commit(); err != nil {
-		if s.dialect.failure(err) != otherFailure {
-			return false, err // the database says so itself
+	if unanswered := tx.Commit(); unanswered != nil {
+		committed, err := s.settle()
+		switch {
+		case err != nil:
+			return false, fmt.Errorf("%w: %w; %w", errUnknown, unanswered, err)
+		case !committed:
+			return false, fmt.Errorf("commit: %w", unanswered)
 		}
-		return false, fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	if g.clock >= s.purged.Load()+purgeEvery {
+		s.purged.Store(g.clock)
 	}
 	return true, nil
 }
@@ -191,16 +213,13 @@ func (s *Store) try(g *group) (wrote bool, err error) {
 const purgeEvery = 5000
 
 // purge deletes tombstones that have expired.
-func (s *Store) purge(ctx context.Context, tx querier, clock int64) error {
+func (s *Store) purge(w *changeWriter, clock int64) {
 	if clock < s.purged.Load()+purgeEvery {
-		return nil
+		return
 	}
-	st := s.dialect.statement("DELETE FROM qiao_tombstone WHERE expires_at<=").param(clock)
-	if _, err := tx.ExecContext(ctx, st.text.String(), st.args...); err != nil {
-		return fmt.Errorf("delete expired tombstones: %w", err)
-	}
-	s.purged.Store(clock)
-	return nil
+	// By this node's clock and the database's: one that is fast must not take what
+	// others left.
+	w.begin("DELETE FROM qiao_tombstone WHERE expires_at<=").number(clock).add(" AND expires_at<=" + s.dialect.clock)
 }
 
 // count counts the Batches that were applied.
