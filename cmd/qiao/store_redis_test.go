@@ -34,7 +34,8 @@ func TestStoreCopyThroughRedis(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte("store.mode: redis\n"+text), 0o600))
 		return path
 	}
-	guarded := testenv.Redis(t, "--requirepass", "secret")
+	guarded := testenv.Redis(t)
+	guarded.Do(t, "CONFIG SET requirepass secret")
 	password := filepath.Join(dir, "password")
 	require.NoError(t, os.WriteFile(password, []byte("secret\n"), 0o600))
 	primary := testenv.Redis(t)
