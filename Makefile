@@ -1,7 +1,7 @@
 # The verbs of the tree. Each does what its line says, on a machine with Go only.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo shop test race lint fuzz codecs sim mutants faults kills failover bench docs compat clean
+.PHONY: help build demo shop test race lint fuzz codecs sim mutants faults kills failover beside bench docs compat clean
 
 # Variables that a caller may set: make fuzz FUZZTIME=5m, make sim SIM='-seeds 100000' (or '-seed 42' to replay one),
 # make codecs CODECS='-codec-seed 42', make demo DEMO='--orders 500', make shop SHOP='--java all', make bench BENCH='--duration 30s'.
@@ -13,6 +13,7 @@ DEMO ?=
 SHOP ?=
 BENCH ?=
 KILLS ?= 4000
+BESIDE ?= 5m
 FAILOVER ?=
 
 help: ## list the verbs
@@ -54,6 +55,9 @@ faults: ## processes and databases killed and stopped at every step of a transac
 
 kills: ## kill -9 of a process that writes to the store, KILLS times; what it acknowledged must be there
 	go test -count=1 -timeout 2h -v ./storage/raft -run Killed -args -kills $(KILLS)
+
+beside: ## our coordinator and a Java one on the same tables of MariaDB and MySQL, moved to and fro under load for BESIDE each (needs Maven)
+	go test -count=1 -timeout 2h -v ./internal/sidebyside -long $(BESIDE)
 
 failover: ## kill -9 of the leader of a cluster of three under load, ten times: how long nobody can begin; FAILOVER='-kills 100'
 	go run ./internal/failover $(FAILOVER)

@@ -40,6 +40,7 @@ is one JSON object; figures that the server does not publish are null.`,
   qiao bench --concurrency 256 --duration 30s
   qiao bench --mode tcc --branches 3 --json
   qiao bench --conflict 0.1          # a tenth of the transactions meet on hot rows
+  qiao bench --target 10.0.0.1:8091,10.0.0.2:8091,10.0.0.3:8091   # a cluster, all nodes alike
   qiao bench --bare --concurrency 256`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,12 +51,12 @@ is one JSON object; figures that the server does not publish are null.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.options.Target, "target", "127.0.0.1:8091", "the coordinator's `host:port`")
-	flags.StringVar(&f.options.Metrics, "metrics", "", "`URL` of the server's metrics (default http://TARGET/metrics)")
+	flags.StringVar(&f.options.Target, "target", "127.0.0.1:8091", "the coordinator's `host:port`, or those of a cluster's nodes with commas between")
+	flags.StringVar(&f.options.Metrics, "metrics", "", "`URL` of the server's metrics (default http://TARGET/metrics, of each target)")
 	flags.StringVar(&f.mode, "mode", string(load.AT), "kind of branches: at, tcc, or empty for none")
 	flags.IntVar(&f.options.Branches, "branches", 2, "branches of each transaction")
 	flags.IntVar(&f.options.Concurrency, "concurrency", 64, "callers, each with one transaction at a time")
-	flags.IntVar(&f.options.Connections, "connections", 0, "connections that the callers share (default 4, or fewer with fewer callers)")
+	flags.IntVar(&f.options.Connections, "connections", 0, "connections that the callers share (default 4, two for each of several targets, or fewer with fewer callers)")
 	flags.DurationVar(&f.options.Duration, "duration", 10*time.Second, "how long the load lasts")
 	flags.Float64Var(&f.options.Conflict, "conflict", 0, "share of transactions, 0 to 1, that lock one of a few hot rows")
 	flags.BoolVar(&f.json, "json", false, "end with one line of JSON")

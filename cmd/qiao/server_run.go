@@ -161,7 +161,7 @@ func startServer(ctx context.Context, cfg config.Config, logger *slog.Logger, li
 func (s *coordinatorServer) decide(ctx context.Context, opened openedStore, address string) error {
 	cfg := &s.cfg
 	base := coordinator.Config{
-		Store: s.store, Sole: opened.sole, Dispatcher: s.peers, Address: address, WorkerID: opened.workerID, Logger: s.logger,
+		Store: s.store, Sole: opened.sole, Dispatcher: s.peers, Address: address, WorkerID: opened.workerID, Worker: opened.worker, Logger: s.logger,
 		AnswerTimeout: cfg.AnswerTimeout,
 		Machine: txn.Machine{
 			// An answer that comes at the last moment still comes in time.

@@ -30,6 +30,8 @@ type durableStore interface {
 type openedStore struct {
 	store    durableStore
 	workerID int
+	// worker is asked instead where the worker id may change.
+	worker func() int
 	// sole: no other coordinator uses it.
 	sole bool
 	// node is the store of a node of a cluster, or nil.
@@ -99,6 +101,7 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 	}
 	store, err := sqldb.Open(ctx, sqldb.Config{
 		Type: kind, DSN: dsn, CreateTables: db.CreateTables, Connections: db.Connections, Address: address, Lease: db.NodeLease,
+		Logger: logger,
 	})
 	if err != nil {
 		return openedStore{}, fmt.Errorf("open the store in %s: %w", db.URL, err)
@@ -107,7 +110,7 @@ func openDatabaseStore(ctx context.Context, cfg *config.Config, address string, 
 		logger.Warn(warning)
 	}
 	logger.Info("the store is open", "url", db.URL, "worker", store.WorkerID(), "transactions", store.Stats().Globals)
-	return openedStore{store: store, workerID: store.WorkerID(), place: db.URL}, nil
+	return openedStore{store: store, worker: store.WorkerID, place: db.URL}, nil
 }
 
 // readPassword reads the file that a setting names, if it names one.

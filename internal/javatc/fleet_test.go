@@ -48,8 +48,8 @@ INSERT INTO distributed_lock VALUES
 type fleet struct {
 	t    *testing.T
 	etcd *testenv.EtcdServer
-	// url is where their database is.
-	url, user, password string
+	// dsn is that of their database.
+	dsn string
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -61,19 +61,13 @@ func newFleet(t *testing.T) *fleet {
 	defer db.Close()
 	_, err = db.ExecContext(t.Context(), fleetTables)
 	require.NoError(t, err)
-	return &fleet{
-		t: t, etcd: testenv.Etcd(t), user: cfg.User, password: cfg.Passwd,
-		url: fmt.Sprintf("jdbc:mysql://%s/%s?useSSL=false&allowPublicKeyRetrieval=true", cfg.Addr, cfg.DBName),
-	}
+	return &fleet{t: t, etcd: testenv.Etcd(t), dsn: cfg.FormatDSN()}
 }
 
 // start starts a coordinator at a loopback address of its own.
 func (f *fleet) start(host string) *testenv.JavaCoordinator {
-	return testenv.JavaTC(f.t, testenv.JavaTCOptions{Host: host, Properties: map[string]string{
+	return testenv.JavaTC(f.t, testenv.JavaTCOptions{Host: host, Database: f.dsn, Properties: map[string]string{
 		"seata.registry.type": "etcd3", "seata.registry.etcd3.server-addr": f.etcd.Endpoint(), "seata.registry.etcd3.cluster": "default",
-		"seata.store.mode": "db", "seata.store.db.datasource": "druid", "seata.store.db.db-type": "mysql",
-		"seata.store.db.driver-class-name": "com.mysql.cj.jdbc.Driver", "seata.store.db.url": f.url,
-		"seata.store.db.user": f.user, "seata.store.db.password": f.password, "seata.store.db.min-conn": "2",
 	}})
 }
 

@@ -77,6 +77,29 @@ func TestRunCountsWhatTheServerDid(t *testing.T) {
 	}
 }
 
+// Several targets share the load, and their figures are added up.
+func TestRunOnSeveralTargets(t *testing.T) {
+	first, one := startResponder(t, 1)
+	second, two := startResponder(t, 1)
+	var urls []string
+	for _, r := range []*Responder{one, two} {
+		metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			writeMetrics(w, float64(r.Records()))
+		}))
+		defer metrics.Close()
+		urls = append(urls, metrics.URL)
+	}
+	report, err := Run(t.Context(), Options{
+		Target: first + "," + second, Metrics: strings.Join(urls, ","), Branches: 1, Concurrency: 8, Duration: 300 * time.Millisecond,
+	}, nil)
+	require.NoError(t, err)
+	require.NoError(t, report.ServerFiguresMissing())
+	require.Equal(t, 4, report.Connections)
+	require.Positive(t, one.Records())
+	require.Positive(t, two.Records())
+	require.InDelta(t, 4, *report.BatchesPerTx, 0.2)
+}
+
 func writeMetrics(w http.ResponseWriter, batches float64) {
 	_, _ = w.Write([]byte("process_cpu_seconds_total 1.5\nprocess_resident_memory_bytes 1e+06\n" +
 		"# HELP x y\nqiao_batches_total " + strconv.FormatFloat(batches, 'f', -1, 64) + "\n"))

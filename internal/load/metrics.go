@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/qiao-tx/qiao/internal/promtext"
 )
@@ -13,7 +14,22 @@ type serverFigures struct {
 }
 
 // scrape reads the server's metrics.
-func scrape(ctx context.Context, url string) (serverFigures, error) {
+// scrape adds up the figures of all servers.
+func scrape(ctx context.Context, urls string) (serverFigures, error) {
+	var sum serverFigures
+	for url := range strings.SplitSeq(urls, ",") {
+		f, err := scrapeOne(ctx, url)
+		if err != nil {
+			return sum, err
+		}
+		sum.cpuSeconds += f.cpuSeconds
+		sum.rssBytes += f.rssBytes
+		sum.batches += f.batches
+	}
+	return sum, nil
+}
+
+func scrapeOne(ctx context.Context, url string) (serverFigures, error) {
 	values, err := promtext.Fetch(ctx, url)
 	if err != nil {
 		return serverFigures{}, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/qiao-tx/qiao/protocol"
@@ -25,10 +26,11 @@ const (
 // Options says what load to make. The zero value of a field that has a default
 // means the default.
 type Options struct {
-	// Target is the coordinator's host:port.
+	// Target is the coordinator's host:port, or those of several that share their
+	// transactions, with commas between: connections go to each in turn.
 	Target string
-	// Metrics is the URL of the server's Prometheus metrics; default
-	// http://Target/metrics.
+	// Metrics is the URL of the server's Prometheus metrics, or as many as there are
+	// targets; default http://Target/metrics of each.
 	Metrics string
 	// Mode: default AT.
 	Mode Mode
@@ -37,7 +39,8 @@ type Options struct {
 	// Concurrency is the number of callers, each with one transaction at a time:
 	// default 64.
 	Concurrency int
-	// Connections that the callers share: default 4, at most Concurrency.
+	// Connections that the callers share: default 4, or two for each target;
+	// at most Concurrency.
 	Connections int
 	// Duration of the load, without the drain: default 10 s.
 	Duration time.Duration
@@ -62,7 +65,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	set(&o.Branches, 2)
 	set(&o.Concurrency, 64)
-	set(&o.Connections, min(4, o.Concurrency))
+	set(&o.Connections, min(max(4, 2*len(o.targets())), o.Concurrency))
 	if o.Duration == 0 {
 		o.Duration = 10 * time.Second
 	}
@@ -70,7 +73,11 @@ func (o Options) withDefaults() (Options, error) {
 		o.DrainTimeout = time.Minute
 	}
 	if o.Metrics == "" {
-		o.Metrics = "http://" + o.Target + "/metrics"
+		var urls []string
+		for _, target := range o.targets() {
+			urls = append(urls, "http://"+target+"/metrics")
+		}
+		o.Metrics = strings.Join(urls, ",")
 	}
 	if o.Mode == Empty {
 		o.Branches = 0
@@ -78,9 +85,13 @@ func (o Options) withDefaults() (Options, error) {
 	return o, o.check()
 }
 
+func (o Options) targets() []string { return strings.Split(o.Target, ",") }
+
 func (o Options) check() error {
-	if _, _, err := net.SplitHostPort(o.Target); err != nil {
-		return fmt.Errorf("%w: target %q: want host:port: %w", ErrOptions, o.Target, err)
+	for _, target := range o.targets() {
+		if _, _, err := net.SplitHostPort(target); err != nil {
+			return fmt.Errorf("%w: target %q: want host:port: %w", ErrOptions, target, err)
+		}
 	}
 	switch o.Mode {
 	case AT, TCC, Empty:

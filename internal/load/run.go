@@ -90,8 +90,9 @@ func connectAll(ctx context.Context, o Options, counts *tally) ([]*rpc.Conn, err
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	var conns []*rpc.Conn
-	for range o.Connections {
-		conn, err := connect(ctx, o, counts)
+	targets := o.targets()
+	for i := range o.Connections {
+		conn, err := connect(ctx, o, targets[i%len(targets)], counts)
 		if err != nil {
 			for _, conn := range conns {
 				disconnect(conn)

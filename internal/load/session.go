@@ -42,13 +42,13 @@ func (n *tally) backlog() int64 { return max(0, int64(n.expected.Load())-int64(n
 
 // connect opens a connection that is a transaction manager and a resource
 // manager at once.
-func connect(ctx context.Context, o Options, counts *tally) (*rpc.Conn, error) {
-	nc, err := new(net.Dialer).DialContext(ctx, "tcp", o.Target)
+func connect(ctx context.Context, o Options, target string, counts *tally) (*rpc.Conn, error) {
+	nc, err := new(net.Dialer).DialContext(ctx, "tcp", target)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w; is a server running there?", err)
 	}
 	conn := rpc.New(nc, rpc.Options{WriteIdle: heartbeat, Handler: counts.handle})
-	if err := register(ctx, conn, o); err != nil {
+	if err := register(ctx, conn, o, target); err != nil {
 		disconnect(conn)
 		return nil, err
 	}
@@ -60,20 +60,20 @@ func disconnect(conn *rpc.Conn) {
 	conn.Wait()
 }
 
-func register(ctx context.Context, conn *rpc.Conn, o Options) error {
+func register(ctx context.Context, conn *rpc.Conn, o Options, target string) error {
 	identity := protocol.Identity{Version: protocol.SeataVersion, ApplicationID: applicationID, Group: group}
 	tm, err := conn.Call(ctx, &protocol.RegisterTM{Identity: identity}, nil)
 	if err != nil {
-		return fmt.Errorf("register at %s: %w", o.Target, err)
+		return fmt.Errorf("register at %s: %w", target, err)
 	}
 	rm, err := conn.Call(ctx, &protocol.RegisterRM{Identity: identity, ResourceIDs: o.resourceID()}, nil)
 	if err != nil {
-		return fmt.Errorf("register at %s: %w", o.Target, err)
+		return fmt.Errorf("register at %s: %w", target, err)
 	}
 	tmResult, tmOK := tm.Message.(*protocol.RegisterTMResult)
 	rmResult, rmOK := rm.Message.(*protocol.RegisterRMResult)
 	if !tmOK || !rmOK || !tmResult.Identified || !rmResult.Identified {
-		return fmt.Errorf("register at %s: %w", o.Target, errRefused)
+		return fmt.Errorf("register at %s: %w", target, errRefused)
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 // JavaTCVersion is the version of the Java coordinator that JavaTC starts.
@@ -38,9 +40,29 @@ type JavaTCOptions struct {
 	// Host is the IPv4 address in its XIDs and registrations; default JavaTCHost.
 	// With one like 127.0.0.2, which it does not refuse, clients can reach it there.
 	Host string
+	// Database is the DSN (go-sql-driver/mysql form) of a database with Seata's
+	// tables, in which it keeps its transactions instead of in files.
+	Database string
 }
 
-// JavaCoordinator is a coordinator of Seata's own, unmodified, with its file store.
+// database are the properties of a coordinator with a database.
+func (o *JavaTCOptions) database() (map[string]string, error) {
+	if o.Database == "" {
+		return nil, nil
+	}
+	cfg, err := mysql.ParseDSN(o.Database)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"seata.store.mode": "db", "seata.store.db.datasource": "druid", "seata.store.db.db-type": "mysql",
+		"seata.store.db.driver-class-name": "com.mysql.cj.jdbc.Driver",
+		"seata.store.db.url":               fmt.Sprintf("jdbc:mysql://%s/%s?useSSL=false&allowPublicKeyRetrieval=true", cfg.Addr, cfg.DBName),
+		"seata.store.db.user":              cfg.User, "seata.store.db.password": cfg.Passwd, "seata.store.db.min-conn": "2",
+	}, nil
+}
+
+// JavaCoordinator is a coordinator of Seata's own, unmodified.
 type JavaCoordinator struct {
 	t         testing.TB
 	dir       string
@@ -106,6 +128,17 @@ func (c *JavaCoordinator) Kill() {
 	c.cmd = nil
 }
 
+// Stop ends the coordinator as SIGTERM does. It must not be called together with
+// Restart.
+func (c *JavaCoordinator) Stop() {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
+	select {
+	case <-c.ended:
+	case <-time.After(javaTCStart):
+	}
+	c.Kill()
+}
+
 // Restart starts the killed coordinator again, on its port and data, and returns
 // when it is ready.
 func (c *JavaCoordinator) Restart() {
@@ -149,8 +182,14 @@ func (c *JavaCoordinator) launch() error {
 		"-Dlogging.file.path=" + filepath.Join(c.dir, "logs"),
 		"-Dseata.store.file.dir=" + filepath.Join(c.dir, "store"),
 	}
-	for key, value := range c.options.Properties {
-		args = append(args, "-D"+key+"="+value)
+	database, err := c.options.database()
+	if err != nil {
+		return err
+	}
+	for _, properties := range []map[string]string{database, c.options.Properties} {
+		for key, value := range properties {
+			args = append(args, "-D"+key+"="+value)
+		}
 	}
 	args = append(args, "-cp", c.dir+":"+c.classpath, "io.seata.server.ServerApplication", "-h", c.host())
 	log, err := os.Create(c.logName())

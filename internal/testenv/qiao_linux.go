@@ -85,6 +85,14 @@ func (c *Coordinator) Kill() {
 	c.cmd = nil
 }
 
+// Stop ends the coordinator as SIGTERM does. It must not be called together with
+// Restart.
+func (c *Coordinator) Stop() {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
+	_ = c.cmd.Wait()
+	c.cmd = nil
+}
+
 // Restart starts the killed coordinator again, on its port and data, and returns
 // when it is ready.
 func (c *Coordinator) Restart() {

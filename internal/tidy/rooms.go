@@ -127,6 +127,7 @@ func Rooms() []Room {
 		{"internal/compat", false, "Java clients of eight versions on our coordinator and on Java's; prints docs/compatibility.md", []string{"internal/javapeer"}},
 		{"internal/faults", false, "kills real processes in the middle of real transactions, for tests", nil},
 		{"internal/javatc", false, "the SDK from end to end on an unmodified Java coordinator and on ours, for tests", nil},
+		{"internal/sidebyside", false, "our coordinator and an unmodified Java one on the same tables, for tests", nil},
 		{"internal/mutants", false, "mistakes in copies of our own source, each of which a suite must see", nil},
 		{"internal/starter", false, "writes the beginning of a service, for qiao new", nil},
 		{"internal/failover", false, "kills the leader of a cluster under load; how long nobody could begin",

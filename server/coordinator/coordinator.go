@@ -41,8 +41,11 @@ type Config struct {
 	Address string
 	// WorkerID, 0 to 1023, keeps the ids of nodes apart.
 	WorkerID int
-	Machine  txn.Machine
-	Logger   *slog.Logger
+	// Worker, when not nil, is asked for the worker id of each new id instead: it
+	// may change, on a store that coordinators share that do not ask before.
+	Worker  func() int
+	Machine txn.Machine
+	Logger  *slog.Logger
 	// Clock is the time by which everything is decided (time.Now).
 	Clock func() time.Time
 	// Spawn runs work that may wait for the store (default: on goroutines that
@@ -71,6 +74,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.WorkerID < 0 || cfg.WorkerID > maxWorkerID {
 		return cfg, fmt.Errorf("coordinator: worker id %d is not in 0..%d", cfg.WorkerID, maxWorkerID)
+	}
+	if cfg.Worker == nil {
+		worker := cfg.WorkerID
+		cfg.Worker = func() int { return worker }
 	}
 	cfg.Machine = cfg.Machine.WithDefaults()
 	if cfg.Logger == nil {
@@ -129,7 +136,7 @@ func New(ctx context.Context, cfg Config) (*Coordinator, error) {
 		return nil, fmt.Errorf("coordinator: read the last id from the store: %w", err)
 	}
 	c := &Coordinator{
-		cfg: cfg, ids: newIDs(cfg.WorkerID, cfg.Clock(), last),
+		cfg: cfg, ids: newIDs(cfg.Worker, cfg.Clock(), last),
 		seed: maphash.MakeSeed(), closing: make(chan struct{}),
 	}
 	for i := range c.lanes {

@@ -46,15 +46,15 @@ func closedStore(t *testing.T) storage.Store {
 // A new id is above all that any node stored, whatever the clock says (I8).
 func TestIDsAreNotReused(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	g := newIDs(3, now, 0)
+	g := newIDs(func() int { return 3 }, now, 0)
 	first := g.next()
 	assert.EqualValues(t, 3, first>>storage.SequenceBits)
 	second := g.next()
 	assert.Greater(t, second, first)
 
-	setBack := newIDs(3, now.Add(-time.Hour), second)
+	setBack := newIDs(func() int { return 3 }, now.Add(-time.Hour), second)
 	assert.Greater(t, setBack.next(), second)
-	other := newIDs(1, now.Add(-time.Hour), second)
+	other := newIDs(func() int { return 1 }, now.Add(-time.Hour), second)
 	assert.Equal(t, second, storage.LaterID(second, other.next()-1), "the latest of another node counts as well")
 
 	var mu sync.Mutex

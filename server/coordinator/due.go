@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,11 +74,13 @@ func (c *Coordinator) ResourceUp(resourceID string) {
 }
 
 // Resume has every transaction in phase two tried again: nobody else knows
-// which orders a stopped node had given.
+// which orders a stopped node had given. With other nodes on the store that is
+// what this one began in an earlier life: the orders of the others may be under
+// way, and what a dead one left comes with its due time.
 func (c *Coordinator) Resume(ctx context.Context) error {
 	d := &c.due
 	err := c.cfg.Store.Scan(ctx, 0, func(s storage.State) bool {
-		if txn.InPhaseTwo(s.Global.Status) {
+		if txn.InPhaseTwo(s.Global.Status) && (c.cfg.Sole || strings.HasPrefix(s.XID, c.cfg.Address+":")) {
 			d.mu.Lock()
 			d.forced = append(d.forced, s.XID)
 			d.mu.Unlock()

@@ -18,17 +18,19 @@ const (
 
 // ids makes transaction and branch ids that were never used before.
 type ids struct {
-	worker  int64
+	worker  func() int
 	counter atomic.Int64
 }
 
 // newIDs starts above last, the latest id that was ever stored by any node: an
 // id leaves the node only after it is stored, so no clock set back can repeat one.
-func newIDs(worker int, now time.Time, last int64) *ids {
+func newIDs(worker func() int, now time.Time, last int64) *ids {
 	const mask = 1<<storage.SequenceBits - 1
-	g := &ids{worker: int64(worker) << storage.SequenceBits}
+	g := &ids{worker: worker}
 	g.counter.Store(max((now.UnixMilli()-idEpochMillis)<<idSequenceBits, last&mask))
 	return g
 }
 
-func (g *ids) next() int64 { return g.worker | g.counter.Add(1) }
+func (g *ids) next() int64 {
+	return int64(g.worker())<<storage.SequenceBits | g.counter.Add(1)
+}

@@ -57,6 +57,7 @@ func TestForeignProtocols(t *testing.T) {
 		{"almost HTTP", "GETS /", "it speaks neither Seata's protocol nor HTTP"},
 		{"TLS", "\x16\x03\x01\x02\x00", "it speaks TLS, which this release does not"},
 		{"SSH", "SSH-2.0-OpenSSH", "SSH"},
+		{"the store of a cluster's node", "qiao-raft 1 x", "this server is no node of a cluster (cluster.nodes)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, nil)

@@ -224,7 +224,7 @@ func (r *Router) Run(ctx context.Context) {
 
 // lead runs a coordinator for each leadership of this node, until ctx ends.
 func (r *Router) lead(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		t, err := r.cfg.Election.Lead(ctx)
 		if err != nil {
 			return // ctx has ended, or the store

@@ -38,6 +38,9 @@ var (
 		g := &st.s.Global
 		return st.event.(Tick).Forced || g.DueAt != 0 && g.DueAt <= st.now
 	}}
+	dueAndEmpty = &condition{"its time has come and no branch is left", func(st *step) bool {
+		return due.holds(st) && len(st.s.Branches) == 0 && !isSaga(st.s)
+	}}
 	foreign = &condition{"its time has come: another program wrote the status", func(st *step) bool {
 		g := &st.s.Global
 		return g.DueAt != 0 && g.DueAt <= st.now

@@ -22,13 +22,18 @@ var phaseNames = [...]string{"absent", "undecided", "committing", "rolling back"
 func (p phase) String() string { return phaseNames[p] }
 
 // phases lists the statuses of each phase. A transaction that is absent or
-// finished has no status of its own.
+// finished has no status of its own. Committed, Rollbacked and TimeoutRollbacked
+// are what a Java coordinator writes just before it removes a transaction: it may
+// have died in between, or a branch may have been registered after it looked.
 var phases = map[phase][]protocol.GlobalStatus{
-	undecided:  {protocol.StatusBegin},
-	committing: {protocol.StatusAsyncCommitting, protocol.StatusCommitting, protocol.StatusCommitRetrying},
+	undecided: {protocol.StatusBegin},
+	committing: {
+		protocol.StatusAsyncCommitting, protocol.StatusCommitting, protocol.StatusCommitRetrying, protocol.StatusCommitted,
+	},
 	rollingBack: {
 		protocol.StatusRollbacking, protocol.StatusRollbackRetrying,
 		protocol.StatusTimeoutRollbacking, protocol.StatusTimeoutRollbackRetrying,
+		protocol.StatusRollbacked, protocol.StatusTimeoutRollbacked,
 	},
 	parked: {protocol.StatusCommitFailed, protocol.StatusRollbackFailed, protocol.StatusTimeoutRollbackFailed},
 }
@@ -71,11 +76,11 @@ func InPhaseTwo(status protocol.GlobalStatus) bool {
 // retrying is the status of a decided transaction whose round has failed.
 func retrying(s protocol.GlobalStatus) protocol.GlobalStatus {
 	switch s {
-	case protocol.StatusCommitting:
+	case protocol.StatusCommitting, protocol.StatusCommitted:
 		return protocol.StatusCommitRetrying
-	case protocol.StatusRollbacking:
+	case protocol.StatusRollbacking, protocol.StatusRollbacked:
 		return protocol.StatusRollbackRetrying
-	case protocol.StatusTimeoutRollbacking:
+	case protocol.StatusTimeoutRollbacking, protocol.StatusTimeoutRollbacked:
 		return protocol.StatusTimeoutRollbackRetrying
 	}
 	return s
@@ -83,7 +88,8 @@ func retrying(s protocol.GlobalStatus) protocol.GlobalStatus {
 
 // timedOut tells whether the time-out decided the rollback.
 func timedOut(s protocol.GlobalStatus) bool {
-	return s == protocol.StatusTimeoutRollbacking || s == protocol.StatusTimeoutRollbackRetrying
+	return s == protocol.StatusTimeoutRollbacking || s == protocol.StatusTimeoutRollbackRetrying ||
+		s == protocol.StatusTimeoutRollbacked
 }
 
 // outcomeOf is how a transaction in phase two ends when all goes well.

@@ -111,9 +111,11 @@ func (c *Cluster) list() string {
 	return strings.Join(parts, ",")
 }
 
-// digest stands for the list of members where nodes compare theirs.
+// digest stands for what must be the same on all nodes: the members, and the
+// election time-out, on which the leader's lease rests.
 func (c *Cluster) digest() string {
-	return fmt.Sprintf("%08x", crc32.Checksum([]byte(c.list()), crc32.MakeTable(crc32.Castagnoli)))
+	text := c.list() + " " + c.ElectionTimeout.String()
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // configuration is the membership as Raft has it.

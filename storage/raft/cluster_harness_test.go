@@ -21,6 +21,10 @@ import (
 // clusterPatience bounds what a test waits for; a healthy cluster takes a fraction.
 const clusterPatience = 60 * time.Second
 
+// testElection is short, so that tests do not wait long for a leader, and long enough
+// for a busy machine not to lose one.
+const testElection = 500 * time.Millisecond
+
 // testCluster is three nodes in this process, each behind a proxy of its own that
 // can cut the nodes off from one another.
 type testCluster struct {
@@ -79,7 +83,7 @@ func memberConfig(dir, self string, members []Member) Config {
 	if os.Getenv("RAFTLOG") != "" {
 		config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("n", self)
 	}
-	config.Cluster = &Cluster{Name: "test", Self: self, Members: members, ElectionTimeout: 400 * time.Millisecond}
+	config.Cluster = &Cluster{Name: "test", Self: self, Members: members, ElectionTimeout: testElection}
 	return config
 }
 

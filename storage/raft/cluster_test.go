@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	hraft "github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,7 +20,7 @@ import (
 func TestClusterConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Factory {
-		c := newTestCluster(t, func(config *Config) { config.Cluster.ElectionTimeout = 150 * time.Millisecond })
+		c := newTestCluster(t, func(config *Config) { config.Cluster.ElectionTimeout = testElection })
 		return storetest.Factory{Durable: true, Open: func(*testing.T) storage.Store {
 			c.open()
 			return &clusterStore{cluster: c}
@@ -173,6 +175,7 @@ type copies struct {
 	types.MetaStore
 	t     *testing.T
 	dir   string
+	mu    *sync.Mutex // Raft writes its term from several goroutines
 	taken *[]contents
 	on    *bool
 }
@@ -192,6 +195,8 @@ func (m copies) SetStable(key, value []byte) error {
 }
 
 func (m copies) take() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if *m.on {
 		*m.taken = append(*m.taken, contentsOf(m.t, m.dir))
 	}
@@ -234,7 +239,7 @@ func TestCrashWhileTheLogIsReplaced(t *testing.T) {
 			}
 			last, _ := c.lead()
 			leader.config.wrapMeta = func(meta types.MetaStore) types.MetaStore {
-				return copies{meta, t, leader.config.Dir, &taken, &on}
+				return copies{meta, t, leader.config.Dir, new(sync.Mutex), &taken, &on}
 			}
 			on = true
 			c.heal()
@@ -276,7 +281,7 @@ func TestNewDirectoryDoesNotVoteAwayHistory(t *testing.T) {
 	contents{}.put(t, lost.config.Dir)
 	behind.open()
 	lost.open()
-	short, cancel := context.WithTimeout(ctx, 6*behind.config.Cluster.ElectionTimeout)
+	short, cancel := context.WithTimeout(ctx, 6*testElection)
 	defer cancel()
 	_, err := behind.store.Lead(short)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "a node that lacks a transaction leads")
@@ -287,6 +292,36 @@ func TestNewDirectoryDoesNotVoteAwayHistory(t *testing.T) {
 	}
 	require.NoError(t, leader.close())
 	c.apply(begin(3)) // the node with the new directory has joined
+}
+
+// Nor must it ask for votes itself while a leader has filled it in part: who grants
+// them may lack the same.
+func TestNewDirectoryAsksForNoVotes(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, nil)
+	c.open()
+	leader, leads := c.lead()
+	ctx := context.Background()
+	require.NoError(t, leads.Apply(ctx, begin(1)))
+	c.agree()
+	behind, filled := c.others(leader)[0], c.others(leader)[1]
+	require.NoError(t, filled.close())
+	// As it is when a leader has died while it filled the node: a log, and no note.
+	require.NoError(t, behind.close())
+	require.NoError(t, leader.close())
+	filled.open()
+	filled.store.guard.joined.Store(false)
+	behind.open()
+	behind.store.guard.joined.Store(false)
+	short, cancel := context.WithTimeout(ctx, 6*testElection)
+	defer cancel()
+	for _, n := range []*testNode{filled, behind} {
+		_, err := n.store.Lead(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "node %s", n.name)
+	}
+	behind.store.guard.joined.Store(true) // one that has everything may be elected by
+	leader.open()                         // another one that has
+	c.agree()
 }
 
 func TestDirectoryOfAnotherNode(t *testing.T) {
@@ -351,16 +386,19 @@ func TestStrangersAreRefused(t *testing.T) {
 	c := newTestCluster(t, nil)
 	c.open()
 	of := c.nodes[0].store.cluster
+	hasty := *of // its lease would end after its promises
+	hasty.ElectionTimeout /= 2
 	for line, want := range map[string]string{
-		"qiao-raft 1 test " + of.digest() + " b a":  welcome,
-		"qiao-raft 2 test " + of.digest() + " b a":  "speaks version \"2\"",
-		"qiao-raft 1 prod " + of.digest() + " b a":  "belongs to cluster \"prod\", this node to \"test\"",
-		"qiao-raft 1 test " + of.digest() + " b c":  "wants node \"c\", and this is a",
-		"qiao-raft 1 test " + of.digest() + " d a":  "none of the others",
-		"qiao-raft 1 test " + of.digest() + " a a":  "none of the others",
-		"qiao-raft 1 test 00000000 b a":             "another list of nodes",
-		"qiao-raft 1":                               "speaks version",
-		"qiao-":                                     "the connection begins with",
+		"qiao-raft 1 test " + of.digest() + " b a":    welcome,
+		"qiao-raft 2 test " + of.digest() + " b a":    "speaks version \"2\"",
+		"qiao-raft 1 prod " + of.digest() + " b a":    "belongs to cluster \"prod\", this node to \"test\"",
+		"qiao-raft 1 test " + of.digest() + " b c":    "wants node \"c\", and this is a",
+		"qiao-raft 1 test " + of.digest() + " d a":    "none of the others",
+		"qiao-raft 1 test " + of.digest() + " a a":    "none of the others",
+		"qiao-raft 1 test 00000000 b a":               "another list of nodes",
+		"qiao-raft 1 test " + hasty.digest() + " b a": "another election time-out",
+		"qiao-raft 1": "speaks version",
+		"qiao-":       "the connection begins with",
 		"qiao-raft 1 " + strings.Repeat("x", 2_000): "",
 	} {
 		ours, theirs := net.Pipe()
@@ -376,10 +414,23 @@ func TestStrangersAreRefused(t *testing.T) {
 			require.Error(t, <-served)
 		} else {
 			require.Contains(t, <-answered, want, line)
-			require.Equal(t, want == welcome, <-served == nil, line)
+			if err := <-served; want == welcome {
+				require.NoError(t, err, line)
+			}
 		}
 		require.NoError(t, ours.Close())
 	}
+	refusal := func() error {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		go func() {
+			_, _ = ours.Write([]byte("qiao-raft 1 prod " + of.digest() + " b a\n"))
+			_, _ = readLine(ours)
+		}()
+		return c.nodes[0].store.Serve(theirs)
+	}
+	require.Error(t, refusal())
+	require.NoError(t, refusal(), "what was just told is not told again")
 	alone := open(t, small(t.TempDir()))
 	ours, theirs := net.Pipe()
 	go func() { _ = alone.Serve(theirs) }()
@@ -430,4 +481,32 @@ func TestCloseOfAFollower(t *testing.T) {
 	require.NoError(t, c.nodes[0].close())
 	require.ErrorIs(t, <-waiting, storage.ErrClosed)
 	require.ErrorIs(t, s.Apply(context.Background(), begin(1)), storage.ErrClosed)
+}
+
+// While a vote is being given no heartbeat is answered: that would promise the old
+// leader what the vote breaks.
+func TestNoHeartbeatDuringAVote(t *testing.T) {
+	g := &guard{requests: make(chan hraft.RPC), stop: make(chan struct{})}
+	answered := make(chan hraft.RPCResponse, 1)
+	voted := make(chan struct{})
+	go func() {
+		g.vote(hraft.RPC{Command: &hraft.RequestVoteRequest{}, RespChan: answered})
+		close(voted)
+	}()
+	atRaft := <-g.requests
+	require.False(t, g.voting.TryRLock())
+	atRaft.Respond(&hraft.RequestVoteResponse{Granted: true}, nil)
+	require.True(t, (<-answered).Response.(*hraft.RequestVoteResponse).Granted)
+	<-voted
+	require.True(t, g.voting.TryRLock())
+	g.voting.RUnlock()
+
+	voted = make(chan struct{})
+	go func() {
+		g.vote(hraft.RPC{Command: &hraft.RequestVoteRequest{}, RespChan: answered})
+		close(voted)
+	}()
+	<-g.requests
+	close(g.stop) // Raft has ended
+	<-voted
 }

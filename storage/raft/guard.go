@@ -1,6 +1,8 @@
 package raft
 
 import (
+	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +26,42 @@ type guard struct {
 	// stand in for one that was lost, so it has not until a leader has caught it up,
 	// or until another node asks for a vote whose log is as new: then it begins.
 	joined  atomic.Bool
-	setDone func() error // makes joined durable
-	target  uint64       // the commit index at the first contact; of the goroutine below
+	setDone func() error  // makes joined durable
+	target  atomic.Uint64 // the commit index at the first contact
+
+	// voting is held while Raft answers a request for a vote. Raft answers heartbeats
+	// from another goroutine, and could tell a leader that it follows while it is on
+	// its way to vote for another: it looks for a leader first, then writes the term.
+	voting sync.RWMutex
 
 	ended chan struct{}
 	stop  chan struct{}
+}
+
+// SetHeartbeatHandler implements hraft.Transport.
+func (g *guard) SetHeartbeatHandler(handle func(hraft.RPC)) {
+	g.NetworkTransport.SetHeartbeatHandler(func(request hraft.RPC) {
+		g.voting.RLock()
+		defer g.voting.RUnlock()
+		handle(request)
+	})
+}
+
+// vote has Raft answer a request for a vote, and no heartbeat meanwhile.
+func (g *guard) vote(request hraft.RPC) {
+	g.voting.Lock()
+	defer g.voting.Unlock()
+	answered := make(chan hraft.RPCResponse, 1)
+	select {
+	case g.requests <- hraft.RPC{Command: request.Command, RespChan: answered}:
+	case <-g.stop:
+		return
+	}
+	select {
+	case answer := <-answered:
+		request.Respond(answer.Response, answer.Error)
+	case <-g.stop:
+	}
 }
 
 // Consumer implements hraft.Transport.
@@ -68,15 +101,17 @@ func (g *guard) answers(request hraft.RPC) bool {
 		// A transfer of leadership comes from a leader that has stopped answering.
 		if g.withholds(m.LastLogIndex, m.LeadershipTransfer) {
 			request.Respond(&hraft.RequestVoteResponse{RPCHeader: g.header(), Term: raft.CurrentTerm()}, nil)
-			return true
+		} else {
+			g.vote(request)
 		}
+		return true
 	case *hraft.RequestPreVoteRequest:
 		if g.withholds(m.LastLogIndex, false) {
 			request.Respond(&hraft.RequestPreVoteResponse{RPCHeader: g.header(), Term: raft.CurrentTerm()}, nil)
 			return true
 		}
 	case *hraft.AppendEntriesRequest:
-		g.catchUp(raft, m.LeaderCommitIndex)
+		g.catchUp(m.LeaderCommitIndex)
 	}
 	return false
 }
@@ -88,21 +123,52 @@ func (g *guard) withholds(lastLogIndex uint64, transfer bool) bool {
 	if time.Now().Before(g.mute) && !transfer {
 		return true
 	}
-	return !g.joined.Load() && lastLogIndex > beginning
+	return g.withheld(lastLogIndex)
 }
 
-// catchUp notes when a new node has everything that was committed when its leader
-// first spoke to it.
-func (g *guard) catchUp(raft *hraft.Raft, commit uint64) {
+// withheld: a node that may have forgotten something has no part in electing a log
+// that is more than the beginning.
+func (g *guard) withheld(lastLogIndex uint64) bool {
+	return lastLogIndex > beginning && !g.hasJoined()
+}
+
+// hasJoined looks whether the node has caught up by now.
+func (g *guard) hasJoined() bool {
+	raft, target := g.raft.Load(), g.target.Load()
+	if raft != nil && target > 0 && raft.LastIndex() >= target {
+		g.join()
+	}
+	return g.joined.Load()
+}
+
+// errNotJoined keeps a node from asking for votes that it would not give either:
+// others lack what it has forgotten, too.
+var errNotJoined = errors.New("this node's directory is new: it asks for no votes before a leader has filled it")
+
+// RequestVote implements hraft.Transport.
+func (g *guard) RequestVote(id hraft.ServerID, target hraft.ServerAddress, request *hraft.RequestVoteRequest, response *hraft.RequestVoteResponse) error {
+	if g.withheld(request.LastLogIndex) {
+		return errNotJoined
+	}
+	return g.NetworkTransport.RequestVote(id, target, request, response)
+}
+
+// RequestPreVote implements hraft.WithPreVote.
+func (g *guard) RequestPreVote(id hraft.ServerID, target hraft.ServerAddress, request *hraft.RequestPreVoteRequest, response *hraft.RequestPreVoteResponse) error {
+	if g.withheld(request.LastLogIndex) {
+		return errNotJoined
+	}
+	return g.NetworkTransport.RequestPreVote(id, target, request, response)
+}
+
+// catchUp notes what was committed when its leader first spoke to a new node, and
+// when the node has all of that.
+func (g *guard) catchUp(commit uint64) {
 	if g.joined.Load() || commit == 0 {
 		return
 	}
-	if g.target == 0 {
-		g.target = commit
-	}
-	if raft.LastIndex() >= g.target {
-		g.join()
-	}
+	g.target.CompareAndSwap(0, commit)
+	g.hasJoined()
 }
 
 // join ends the withholding of votes for good.

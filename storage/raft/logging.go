@@ -26,7 +26,7 @@ type hclogAdapter struct {
 var unreachable = []string{
 	"failed to heartbeat to", "failed to appendEntries to", "failed to make requestVote RPC", "failed to pipeline appendEntries",
 	"failed to start pipeline replication to", "failed to contact", "failed to decode incoming command", "failed to flush response",
-	"rejecting ",
+	"rejecting ", "peer has newer term",
 }
 
 func (a hclogAdapter) level(level hclog.Level, msg string) slog.Level {

@@ -127,8 +127,8 @@ func (g *guard) stopServing() {
 }
 
 // Serve takes a connection that begins with Opening, from its first byte on, and
-// gives it to the store, which closes it. The error says why it was refused; then it
-// is closed already.
+// gives it to the store, which closes it. The error says why it was refused, once a
+// minute for the same reason; then it is closed already.
 func (s *Store) Serve(nc net.Conn) error {
 	if s.cluster == nil {
 		_, _ = fmt.Fprintf(nc, "%sthis server is no node of a cluster\n", refused)

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -25,6 +26,10 @@ func TestMain(m *testing.M) {
 	}
 	if spec := os.Getenv(memberSpec); spec != "" {
 		os.Exit(member(spec))
+	}
+	// The cluster's tests wait for elections more than they compute.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -14,8 +14,8 @@ import (
 
 // Opening is how a connection between the stores of two nodes begins; what
 // accepts connections gives those that begin so to Store.Serve. The line goes on
-// with the version, the cluster, the digest of its members, and the nodes that
-// speak and are spoken to.
+// with the version, the cluster, the digest of what all nodes must agree on, and the nodes
+// that speak and are spoken to.
 const Opening = "qiao-raft "
 
 const (
@@ -36,10 +36,11 @@ type streams struct {
 
 	mu   sync.Mutex
 	open map[net.Conn]struct{} // nil when closed
+	told map[string]time.Time  // when a reason to refuse was told last
 }
 
 func newStreams(c *Cluster, timeout time.Duration) *streams {
-	s := &streams{cluster: c, timeout: timeout, accepted: make(chan net.Conn), open: make(map[net.Conn]struct{}), ended: make(chan struct{})}
+	s := &streams{cluster: c, timeout: timeout, accepted: make(chan net.Conn), open: make(map[net.Conn]struct{}), ended: make(chan struct{}), told: make(map[string]time.Time)}
 	s.end = sync.OnceFunc(func() { close(s.ended) })
 	return s
 }
@@ -109,6 +110,10 @@ func (s *streams) receive(nc net.Conn) error {
 	if err == nil {
 		if err = s.check(line); err != nil {
 			_, _ = fmt.Fprintf(nc, "%s%v\n", refused, err) // the error is what matters
+			if closeErr := nc.Close(); !s.isNews(err.Error()) {
+				return closeErr
+			}
+			return err
 		} else {
 			_, err = fmt.Fprintln(nc, welcome)
 		}
@@ -125,6 +130,22 @@ func (s *streams) receive(nc net.Conn) error {
 	case <-s.ended:
 		return errors.Join(errStreamsClosed, nc.Close())
 	}
+}
+
+// tellAgain is how often one reason to refuse is told; Raft tries several times a
+// second.
+const tellAgain = time.Minute
+
+func (s *streams) isNews(reason string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if now.Sub(s.told[reason]) < tellAgain {
+		return false
+	}
+	clear(s.told) // it holds one: reasons have what strangers send in them
+	s.told[reason] = now
+	return true
 }
 
 // check tells what is wrong with a caller's opening line.
@@ -144,7 +165,7 @@ func (s *streams) check(line string) error {
 	case c.index(words[3]) < 0 || words[3] == c.Self:
 		return fmt.Errorf("it is node %.64q, which is none of the others in the list of node %s: %s", words[3], c.Self, c.list())
 	case words[2] != c.digest():
-		return fmt.Errorf("it has another list of nodes than node %s: %s", c.Self, c.list())
+		return fmt.Errorf("it has another list of nodes, or another election time-out, than node %s: %s, %v", c.Self, c.list(), c.ElectionTimeout)
 	}
 	return nil
 }

@@ -129,7 +129,9 @@ func (s *Store) write() {
 			s.entries.Add(1)
 		}
 		if p.err != nil || !s.alone() {
-			data = nil // Raft may still look at it, to send it to the others
+			// Raft may still look at it, to send it to the others. The next entry is
+			// about as long.
+			data = make([]byte, 0, len(data)+len(data)/4)
 		}
 		written <- p
 	}

@@ -17,13 +17,15 @@ type change struct {
 	// globals are new or different records of transactions.
 	begun, moved []*record
 	// ended are the transactions that finish.
-	ended  []ended
-	added  []branchRow
-	other  []branchRow // changed
-	gone   []int64     // ids of branches
-	taken  []lockRow
-	passed []lockRow // of another branch or transaction now
-	freed  []storage.RowKey
+	ended []ended
+	added []branchRow
+	other []branchRow // changed
+	gone  []int64     // ids of branches
+	taken []lockRow
+	// unlocked are the transactions that hold no lock any more, unlockedBranches the
+	// branches of others that do not.
+	unlocked         []string
+	unlockedBranches []int64
 	// turned are the transactions that begin to roll back: Java marks their locks.
 	turned []string
 	ids    map[int64]int64 // by worker
@@ -70,6 +72,7 @@ func (g *group) change() *change {
 			locksOf(is, x, after, g.classes)
 		}
 	}
+	g.correct(was, is)
 	c.locks(was, is)
 	for i, b := range g.batches {
 		if g.results[i] == nil {
@@ -137,18 +140,52 @@ func locksOf(rows map[storage.RowKey]lockRow, x string, r *record, c classes) {
 	}
 }
 
-func (c *change) locks(was, is map[storage.RowKey]lockRow) {
-	for _, row := range slices.Sorted(maps.Keys(is)) {
-		old, held := was[row]
-		switch now := is[row]; {
-		case !held:
-			c.taken = append(c.taken, now)
-		case old.xid != now.xid || old.branch != now.branch:
-			c.passed = append(c.passed, now)
+// correct takes out what a transaction believes to have locked and has not: a Java
+// coordinator has released it, and perhaps locked it for another one.
+func (g *group) correct(was, is map[storage.RowKey]lockRow) {
+	for row := range g.wantedRows {
+		old, believed := was[row]
+		h, found := g.found[row]
+		if !believed || found && h.xid == old.xid {
+			continue
 		}
 		delete(was, row)
+		if found && is[row].xid == old.xid {
+			delete(is, row)
+		}
 	}
-	c.freed = slices.Sorted(maps.Keys(was))
+}
+
+// locks finds out who lets go of rows, and which rows are locked anew. A row that
+// passes to another branch is both.
+func (c *change) locks(was, is map[storage.RowKey]lockRow) {
+	keeps := make(map[string]bool)
+	for _, row := range is {
+		keeps[row.xid] = true
+	}
+	ends, branches := make(map[string]struct{}), make(map[int64]struct{})
+	for _, e := range c.ended {
+		ends[e.xid] = struct{}{} // with what Java may have locked for it meanwhile
+	}
+	for key, row := range was {
+		now, held := is[key]
+		switch {
+		case held && now.xid == row.xid && now.branch == row.branch:
+		case keeps[row.xid]:
+			branches[row.branch] = struct{}{}
+		default:
+			ends[row.xid] = struct{}{}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(is)) {
+		now := is[key]
+		old, held := was[key]
+		_, released := branches[old.branch]
+		if !held || released || old.xid != now.xid || old.branch != now.branch {
+			c.taken = append(c.taken, now)
+		}
+	}
+	c.unlocked, c.unlockedBranches = slices.Sorted(maps.Keys(ends)), slices.Sorted(maps.Keys(branches))
 }
 
 // usedIDs notes the ids that b uses for the first time.

@@ -34,6 +34,11 @@ type dialect struct {
 	keepGreatest string
 	// clock is the expression for now, in milliseconds since 1970.
 	clock string
+	// micros is the expression for now, in microseconds since 1970; created the one
+	// for branch_table.gmt_create.
+	micros, created string
+	// ago is the expression for a timestamp, as Java's now() is, of some seconds ago.
+	ago string
 	// moment makes a timestamp in the session's time zone, as Java's now() is, of
 	// what stands between the two: seconds since 1970 as a decimal number.
 	moment [2]string
@@ -86,6 +91,9 @@ var mysqlDialect = &dialect{
 	},
 	keepGreatest: " ON DUPLICATE KEY UPDATE last_id=GREATEST(last_id,VALUES(last_id))",
 	clock:        "CAST(UNIX_TIMESTAMP(NOW(3))*1000 AS SIGNED)",
+	micros:       "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)",
+	created:      "CAST(UNIX_TIMESTAMP(b.gmt_create)*1000000 AS SIGNED)",
+	ago:          "(NOW() - INTERVAL %d SECOND)",
 	moment:       [2]string{"FROM_UNIXTIME(", ")"},
 	packet:       "SELECT @@max_allowed_packet",
 	zero:         true,
@@ -130,6 +138,9 @@ var postgresqlDialect = &dialect{
 	},
 	keepGreatest: " ON CONFLICT (worker) DO UPDATE SET last_id=GREATEST(qiao_ids.last_id,EXCLUDED.last_id)",
 	clock:        "(EXTRACT(EPOCH FROM clock_timestamp())*1000)::bigint",
+	micros:       "(EXTRACT(EPOCH FROM clock_timestamp())*1000000)::bigint",
+	created:      "(EXTRACT(EPOCH FROM b.gmt_create AT TIME ZONE current_setting('TimeZone'))*1000000)::bigint",
+	ago:          "(LOCALTIMESTAMP - INTERVAL '%d seconds')",
 	moment:       [2]string{"(TIMESTAMPTZ 'epoch' + ", " * INTERVAL '1 second')"},
 	columns: `SELECT table_name, column_name, character_maximum_length, ''
 		FROM information_schema.columns WHERE table_schema = current_schema() AND character_maximum_length IS NOT NULL`,

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,7 +26,11 @@ type group struct {
 	// holders are those of the wanted rows; a transaction that lets go of one
 	// leaves no holder.
 	holders map[storage.RowKey]holder
-	// classes: the rows in holders stand for their classes.
+	// found are the holders as they were read; wantedRows all rows that the group
+	// wants.
+	found      map[storage.RowKey]holder
+	wantedRows map[storage.RowKey]struct{}
+	// classes: the rows in holders, found and wantedRows stand for their classes.
 	classes classes
 	clock   int64
 }
@@ -38,6 +43,15 @@ type record struct {
 	created map[int64]int64
 	// left is what seen was when this program last wrote the transaction.
 	left int64
+	// decided is the status that this program gave it, 0 when none; outcome how it
+	// has ended should another program remove it, 0 when that cannot be told.
+	decided, outcome protocol.GlobalStatus
+	// overwritten is the status with which another program contradicted decided.
+	overwritten protocol.GlobalStatus
+	// bare are the branches that another program has registered.
+	bare []int64
+	// clock is the database's, in microseconds since 1970, when it was read.
+	clock int64
 }
 
 // grave is the tombstone of a transaction.
@@ -100,6 +114,7 @@ func (g *group) rows() []storage.RowKey {
 			}
 		}
 	}
+	g.wantedRows = set
 	return slices.Sorted(maps.Keys(set))
 }
 
@@ -146,14 +161,14 @@ func (g *group) one(b *storage.Batch, wanted []storage.RowKey) error {
 	}
 	was, is := lockedRows(&r.State, g.classes), lockedRows(&next, g.classes)
 	for row := range was {
-		if _, keeps := is[row]; !keeps {
+		if _, keeps := is[row]; !keeps && g.holders[row].xid == b.XID {
 			delete(g.holders, row)
 		}
 	}
 	for row, branch := range is {
 		g.holders[row] = holder{xid: b.XID, branch: branch}
 	}
-	g.after[b.XID] = r.then(next)
+	g.after[b.XID] = r.then(next, b.Global != nil)
 	return nil
 }
 
@@ -182,18 +197,23 @@ func (g *group) lock(h holder) storage.Lock {
 	return lock
 }
 
-// then is the record with the next state.
-func (r *record) then(next storage.State) *record {
-	n := &record{State: next, created: make(map[int64]int64, len(next.Branches))}
+// then is the record with the next state; decides tells whether that gives the
+// transaction a status.
+func (r *record) then(next storage.State, decides bool) *record {
+	n := &record{State: next, created: make(map[int64]int64, len(next.Branches)), decided: r.decided, outcome: r.outcome, clock: r.clock}
+	if decides {
+		n.decided, n.outcome = next.Global.Status, outcomeIfRemoved(&next)
+	}
 	last := int64(0)
 	for i := range next.Branches {
 		b := &next.Branches[i]
 		created, known := r.created[b.ID]
 		if !known {
-			created = max(b.RegisteredAt*1000, last+1)
+			// By the database's clock, as Java's: the nodes' may differ.
+			created = max(cmp.Or(r.clock, b.RegisteredAt*1000), last+1)
 		}
 		n.created[b.ID] = created
-		last = created
+		last = max(last, created)
 	}
 	return n
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/qiao-tx/qiao/storage"
@@ -23,10 +24,14 @@ const maxWorkers = 1024
 // node is this coordinator among those on the database: it holds a worker id by a
 // lease in qiao_node, and knows who else does.
 type node struct {
-	s      *Store
-	worker int
-	token  string
-	lease  time.Duration
+	s       *Store
+	worker  atomic.Int64
+	token   string
+	address string
+	lease   time.Duration
+	java    *java
+	// renewing is held while the row of the lease changes.
+	renewing sync.Mutex
 
 	mu sync.Mutex
 	// until is when the lease ends, by this process's clock, and so earlier than by
@@ -41,29 +46,54 @@ type node struct {
 
 // join takes a worker id that nobody uses, and holds it.
 func (s *Store) join(ctx context.Context, address string, lease time.Duration) (*node, error) {
-	n := &node{s: s, token: rand.Text(), lease: lease, failed: make(chan struct{})}
+	n := &node{s: s, token: rand.Text(), address: address, lease: lease, failed: make(chan struct{})}
+	n.java = newJava(n)
 	if err := s.alone(ctx, address, lease); err != nil {
 		return nil, err
 	}
-	used, err := s.usedWorkers(ctx)
+	worker, err := n.choose(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for worker := range maxWorkers {
-		if used[int64(worker)] {
+	n.worker.Store(worker)
+	if err := n.look(ctx); err != nil {
+		return nil, err
+	}
+	unsure, err := n.java.look(ctx, true)
+	if unsure && err == nil {
+		select {
+		case <-time.After(javaPeriod):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		_, err = n.java.look(ctx, false)
+	}
+	return n, err
+}
+
+// choose takes a worker id that nobody uses, and the lease with it.
+func (n *node) choose(ctx context.Context) (int64, error) {
+	used, err := n.s.usedWorkers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for worker := range int64(maxWorkers) {
+		if used[worker] {
 			continue
 		}
 		asked := time.Now()
-		taken, err := n.take(ctx, worker, address)
+		taken, err := n.take(ctx, worker, n.address)
 		if err != nil {
-			return nil, fmt.Errorf("take a worker id: %w", err)
+			return 0, fmt.Errorf("take a worker id: %w", err)
 		}
 		if taken {
-			n.worker, n.until = worker, asked.Add(lease)
-			return n, n.look(ctx)
+			n.mu.Lock()
+			n.until = asked.Add(n.lease)
+			n.mu.Unlock()
+			return worker, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: all %d worker ids are in use; see the tables qiao_node and global_table", ErrConfig, maxWorkers)
+	return 0, fmt.Errorf("%w: all %d worker ids are in use; see the tables qiao_node and global_table", ErrConfig, maxWorkers)
 }
 
 // alone waits until no other node has the address: two would take each other's
@@ -112,7 +142,7 @@ func (s *Store) usedWorkers(ctx context.Context) (map[int64]bool, error) {
 }
 
 // take takes the worker id if nobody holds it.
-func (n *node) take(ctx context.Context, worker int, address string) (bool, error) {
+func (n *node) take(ctx context.Context, worker int64, address string) (bool, error) {
 	d := n.s.dialect
 	free := d.statement("DELETE FROM qiao_node WHERE worker=").param(worker).add(" AND expires_at<" + d.clock)
 	if _, err := free.exec(ctx, n.s.db); err != nil {
@@ -159,10 +189,12 @@ func (n *node) ends() time.Time {
 
 // renew puts the end of the lease off.
 func (n *node) renew(ctx context.Context) error {
+	n.renewing.Lock()
+	defer n.renewing.Unlock()
 	d := n.s.dialect
 	asked := time.Now()
 	st := d.statement("UPDATE qiao_node SET expires_at=" + d.clock + "+").param(n.lease.Milliseconds())
-	st.add(" WHERE worker=").param(n.worker).add(" AND token=").param(n.token)
+	st.add(" WHERE worker=").param(n.workerID()).add(" AND token=").param(n.token)
 	result, err := st.exec(ctx, n.s.db)
 	if err != nil {
 		return err
@@ -210,10 +242,12 @@ func (n *node) fit() error {
 	case n.err != nil:
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, n.err)
 	case time.Now().After(n.until):
-		return fmt.Errorf("%w: the lease of worker id %d could not be renewed", storage.ErrUnavailable, n.worker)
+		return fmt.Errorf("%w: the lease of worker id %d could not be renewed", storage.ErrUnavailable, n.workerID())
 	}
 	return nil
 }
+
+func (n *node) workerID() int { return int(n.worker.Load()) }
 
 // mine tells whether this node looks after the transaction: each has one of the
 // live nodes for its time-out and its retries.
@@ -224,7 +258,7 @@ func (n *node) mine(id int64) bool {
 		return true
 	}
 	x := uint64(id) * 0x9E3779B97F4A7C15
-	return n.live[x>>32%uint64(len(n.live))].Worker == n.worker
+	return n.live[x>>32%uint64(len(n.live))].Worker == n.workerID()
 }
 
 // Nodes implements storage.Shared. What it tells is as old as the last renewal of the
@@ -244,9 +278,10 @@ func (n *node) others() int {
 
 // leave gives the worker id back.
 func (n *node) leave(ctx context.Context) error {
-	st := n.s.dialect.statement("DELETE FROM qiao_node WHERE worker=").param(n.worker).add(" AND token=").param(n.token)
+	given := n.java.giveAll(ctx)
+	st := n.s.dialect.statement("DELETE FROM qiao_node WHERE worker=").param(n.workerID()).add(" AND token=").param(n.token)
 	if _, err := st.exec(ctx, n.s.db); err != nil {
-		return fmt.Errorf("give worker id %d back: %w", n.worker, err)
+		return errors.Join(given, fmt.Errorf("give worker id %d back: %w", n.workerID(), err))
 	}
-	return nil
+	return given
 }

@@ -76,10 +76,13 @@ func (g *group) read(ctx context.Context, tx querier, d *dialect) error {
 	}
 	g.before = make(map[string]*record)
 	err := each(ctx, tx, xids, func(part []string) *statement {
-		return in(d.statement(selectRecords+"WHERE g.xid IN "), part).add(orderOfRecords + forUpdate)
+		return in(d.statement(d.selectRecords("WHERE g.xid IN ")), part).add(orderOfRecords + forUpdate)
 	}, into(g.before))
 	if err != nil {
 		return fmt.Errorf("read the transactions: %w", err)
+	}
+	if err := readBareLocks(ctx, tx, d, g.before); err != nil {
+		return err
 	}
 	for _, r := range g.before {
 		r.notice()
@@ -87,8 +90,10 @@ func (g *group) read(ctx context.Context, tx querier, d *dialect) error {
 	if g.graves, err = readGraves(ctx, tx, d, g.unknown(xids)); err != nil {
 		return err
 	}
-	g.holders, err = readHolders(ctx, tx, d, g.rows())
-	return err
+	if g.holders, err = readHolders(ctx, tx, d, g.rows()); err != nil {
+		return err
+	}
+	return nil
 }
 
 // unknown lists the ids of the transactions that the database does not have.
@@ -105,7 +110,10 @@ func (g *group) unknown(xids []string) []int64 {
 func readGraves(ctx context.Context, q querier, d *dialect, ids []int64) (map[int64]grave, error) {
 	graves := make(map[int64]grave)
 	err := each(ctx, q, ids, func(part []int64) *statement {
-		return in(d.statement("SELECT transaction_id, xid, outcome, expires_at FROM qiao_tombstone WHERE transaction_id IN "), part)
+		s := in(d.statement("SELECT transaction_id, xid, outcome, expires_at FROM qiao_tombstone WHERE transaction_id IN "), part)
+		// What another program has finished and removed, and nobody has buried yet.
+		s.add(" UNION ALL SELECT transaction_id, xid, outcome, 0 FROM qiao_global WHERE outcome<>0 AND transaction_id IN ")
+		return in(s, part)
 	}, func(rows *sql.Rows) error {
 		var id int64
 		var g grave
@@ -147,12 +155,17 @@ func scanLock(rows *sql.Rows) (row storage.RowKey, h holder, err error) {
 
 // selectRecords reads transactions with their branches in one statement, which
 // sees one moment.
+func (d *dialect) selectRecords(where string) string {
+	return fmt.Sprintf(selectRecords, d.created, d.micros) + where
+}
+
 const selectRecords = `SELECT g.xid, COALESCE(g.transaction_id,0), g.status, COALESCE(g.application_id,''),
 	COALESCE(g.transaction_service_group,''), COALESCE(g.transaction_name,''), COALESCE(g.timeout,0), COALESCE(g.begin_time,0),
 	COALESCE(q.revision,0), COALESCE(q.due_at,0), COALESCE(q.attempts,0), COALESCE(q.evidence,''), COALESCE(q.seen,0),
+	COALESCE(q.decided,0), COALESCE(q.outcome,0),
 	b.branch_id, COALESCE(b.resource_id,''), COALESCE(b.branch_type,''), COALESCE(b.status,0), COALESCE(b.client_id,''),
-	COALESCE(b.application_data,''), COALESCE(p.created,0), COALESCE(p.registered_at,0), COALESCE(p.locked,FALSE),
-	COALESCE(p.lock_key,''), COALESCE(p.request_key,'')
+	COALESCE(b.application_data,''), COALESCE(p.created,%s,0), COALESCE(p.registered_at,0), COALESCE(p.locked,FALSE),
+	COALESCE(p.lock_key,''), COALESCE(p.request_key,''), p.branch_id IS NULL, %s
 	FROM global_table g LEFT JOIN qiao_global q ON q.transaction_id = g.transaction_id
 	LEFT JOIN branch_table b ON b.xid = g.xid LEFT JOIN qiao_branch p ON p.branch_id = b.branch_id `
 
@@ -182,15 +195,11 @@ func collect(records map[string]*record) func(*sql.Rows) (string, error) {
 		if branch != nil {
 			r.Branches = append(r.Branches, branch.Branch)
 			r.created[branch.ID] = branch.created
+			if branch.bare {
+				r.bare = append(r.bare, branch.ID)
+			}
 		}
 		return r.XID, nil
-	}
-}
-
-// notice counts what another program wrote as a Batch.
-func (r *record) notice() {
-	if r.left != r.seen() {
-		r.Revision++
 	}
 }
 
@@ -198,6 +207,8 @@ func (r *record) notice() {
 type foundBranch struct {
 	storage.Branch
 	created int64
+	// bare: another program has registered it.
+	bare bool
 }
 
 // scanRecord reads a row of selectRecords: a transaction and, if it has one, one
@@ -209,13 +220,16 @@ func scanRecord(rows *sql.Rows) (*record, *foundBranch, error) {
 	var typ string
 	g := &r.Global
 	err := rows.Scan(&r.XID, &g.ID, &g.Status, &g.ApplicationID, &g.Group, &g.Name, &g.TimeoutMillis, &g.BeganAt,
-		&r.Revision, &g.DueAt, &g.Attempts, &g.Evidence, &r.left,
+		&r.Revision, &g.DueAt, &g.Attempts, &g.Evidence, &r.left, &r.decided, &r.outcome,
 		&id, &b.ResourceID, &typ, &b.Status, &b.ClientID, &b.ApplicationData, &b.created, &b.RegisteredAt, &b.Locked,
-		&b.LockKey, &b.RequestKey)
+		&b.LockKey, &b.RequestKey, &b.bare, &r.clock)
 	if err != nil || !id.Valid {
 		return r, nil, err
 	}
 	b.ID = id.Int64
+	if b.bare {
+		b.RegisteredAt = b.created / 1000
+	}
 	if b.Type, err = branchType(typ); err != nil {
 		return r, nil, fmt.Errorf("branch %d of %s: %w", b.ID, r.XID, err)
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/qiao-tx/qiao/protocol"
 	"github.com/qiao-tx/qiao/protocol/xid"
 	"github.com/qiao-tx/qiao/storage"
 )
@@ -18,11 +20,14 @@ func (s *Store) Load(ctx context.Context, x string) (storage.State, error) {
 		return storage.State{}, err
 	}
 	records := make(map[string]*record)
-	st := s.dialect.statement(selectRecords + "WHERE g.xid=").param(x).add(orderOfRecords)
+	st := s.dialect.statement(s.dialect.selectRecords("WHERE g.xid=")).param(x).add(orderOfRecords)
 	if err := query(ctx, s.db, st, into(records)); err != nil {
 		return storage.State{}, s.failed("read transaction "+x, err)
 	}
 	if r := records[x]; r != nil {
+		if err := readBareLocks(ctx, s.db, s.dialect, records); err != nil {
+			return storage.State{}, s.failed("read transaction "+x, err)
+		}
 		return r.known(ctx, s)
 	}
 	_, id, err := xid.Parse(x)
@@ -68,7 +73,14 @@ func (s *Store) takeOver(ctx context.Context, x string) (storage.State, error) {
 		return storage.State{}, nil
 	}
 	w := newChangeWriter(ctx, tx, s.dialect)
-	w.companions([]*record{r})
+	w.now = time.Now().UnixMicro()
+	if r.overwritten != protocol.StatusUnKnown {
+		s.logger.Error("another coordinator overwrote a decision; the decision stands, but what that one did meanwhile may contradict it",
+			"xid", x, "decided", r.Global.Status.String(), "overwritten with", r.overwritten.String())
+		w.globals(nil, []*record{r})
+	} else {
+		w.companions([]*record{r})
+	}
 	if w.flush(); w.err != nil {
 		return storage.State{}, w.err
 	}
@@ -108,29 +120,6 @@ func (s *Store) CheckLocks(ctx context.Context, x string, rows []storage.RowKey)
 	return nil
 }
 
-// Due implements storage.Store. With several nodes on the database each lists its
-// share.
-func (s *Store) Due(ctx context.Context, now int64, limit int) ([]string, error) {
-	if err := s.open(ctx); err != nil || limit <= 0 {
-		return nil, err
-	}
-	var due []string
-	st := s.dialect.statement("SELECT xid FROM qiao_global WHERE due_at>0 AND due_at<=").param(now)
-	st.add(" ORDER BY due_at, xid LIMIT ").param(limit * (1 + s.node.others()))
-	err := query(ctx, s.db, st, func(rows *sql.Rows) error {
-		var x string
-		err := rows.Scan(&x)
-		if _, id, bad := xid.Parse(x); bad == nil && s.node.mine(id) && len(due) < limit {
-			due = append(due, x)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, s.failed("find what is due", err)
-	}
-	return due, nil
-}
-
 // scanPage is how many transactions Scan reads at once.
 const scanPage = 500
 
@@ -166,7 +155,7 @@ func (s *Store) Scan(ctx context.Context, after int64, f func(storage.State) boo
 func (s *Store) scan(ctx context.Context, ids []int64, f func(storage.State) bool) (more bool, err error) {
 	records := make(map[string]*record)
 	var order []string
-	st := in(s.dialect.statement(selectRecords+"WHERE g.transaction_id IN "), ids).add(orderOfRecords)
+	st := in(s.dialect.statement(s.dialect.selectRecords("WHERE g.transaction_id IN ")), ids).add(orderOfRecords)
 	add := collect(records)
 	err = query(ctx, s.db, st, func(rows *sql.Rows) error {
 		n := len(records)
@@ -177,6 +166,9 @@ func (s *Store) scan(ctx context.Context, ids []int64, f func(storage.State) boo
 		return err
 	})
 	if err != nil {
+		return false, s.failed("read transactions", err)
+	}
+	if err := readBareLocks(ctx, s.db, s.dialect, records); err != nil {
 		return false, s.failed("read transactions", err)
 	}
 	for _, x := range order {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -146,10 +147,16 @@ func (g *group) classify(ctx context.Context, q querier, d *dialect, c compariso
 		}
 	}
 	var err error
-	if g.classes, err = c.classes(ctx, q, d, rows); err != nil || g.classes == nil {
+	if g.classes, err = c.classes(ctx, q, d, rows); err != nil {
 		return err
 	}
 	g.holders = g.classes.holders(g.holders)
+	g.found = maps.Clone(g.holders)
+	wanted := make(map[storage.RowKey]struct{}, len(g.wantedRows))
+	for row := range g.wantedRows {
+		wanted[g.classes.of(row)] = struct{}{}
+	}
+	g.wantedRows = wanted
 	return nil
 }
 

@@ -13,17 +13,19 @@ import (
 var errUnknown = errors.New("the outcome of the batch is unknown")
 
 // prepareMark writes the row of qiao_ids by which this node recognises its latest
-// SQL transaction, so that it can be locked. Ids of workers are 0 and more. If the
-// node's worker id changes later, or another node writes the row, an unanswered
-// commit looks undone: the group is decided again, and ErrMoved sends its callers to
-// what is true.
+// SQL transaction, so that it can be locked. Ids of workers are 0 and more. The
+// writer does so again when the node has another worker id.
 func (s *Store) prepareMark(ctx context.Context) error {
-	s.mark = -1 - int64(s.node.worker)
-	s.commits = time.Now().UnixMicro()
-	st := s.dialect.statement("INSERT INTO qiao_ids (worker,last_id) VALUES (").params(s.mark, s.commits)
+	mark := -1 - int64(s.node.workerID())
+	if mark == s.mark {
+		return nil
+	}
+	commits := time.Now().UnixMicro()
+	st := s.dialect.statement("INSERT INTO qiao_ids (worker,last_id) VALUES (").params(mark, commits)
 	if _, err := st.add(")"+s.dialect.upsert("worker", []string{"last_id"})).exec(ctx, s.db); err != nil {
 		return fmt.Errorf("mark what this node writes: %w", err)
 	}
+	s.mark, s.commits = mark, commits
 	return nil
 }
 

@@ -5,10 +5,9 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
-
-	"github.com/qiao-tx/qiao/storage"
 )
 
 // statement builds the text of statements, with their values in it: there is
@@ -47,23 +46,16 @@ func (s *statement) string(text string) *statement {
 	return s
 }
 
-// param adds a value.
+// param adds a value: a text, a number or a truth, or what is made of one.
 func (s *statement) param(arg any) *statement {
-	switch v := arg.(type) {
-	case string:
-		return s.string(v)
-	case storage.RowKey:
-		return s.string(string(v))
-	case int64:
-		return s.number(v)
-	case int32:
-		return s.number(int64(v))
-	case int:
-		return s.number(int64(v))
-	case bool:
-		if v {
-			return s.add("TRUE")
-		}
+	switch v := reflect.ValueOf(arg); {
+	case v.Kind() == reflect.String:
+		return s.string(v.String())
+	case v.CanInt():
+		return s.number(v.Int())
+	case v.Kind() == reflect.Bool && v.Bool():
+		return s.add("TRUE")
+	case v.Kind() == reflect.Bool:
 		return s.add("FALSE")
 	}
 	panic(fmt.Sprintf("a statement takes no %T", arg))

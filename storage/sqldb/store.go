@@ -1,10 +1,12 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,11 @@ type Config struct {
 	// Lease is how long a node that is not heard of keeps its worker id and its
 	// share of the due work. Default 6 s.
 	Lease time.Duration
+	// Logger is told what nobody gets as an error. Default: nothing is told.
+	Logger *slog.Logger
+
+	// watch is how often it looks for Java coordinators. Default 1 s.
+	watch time.Duration
 }
 
 // Store implements storage.Store on a database that other coordinators may use at
@@ -38,6 +45,7 @@ type Store struct {
 	dialect *dialect
 	db      *sql.DB
 	timeout time.Duration
+	logger  *slog.Logger
 	// connections are kept open.
 	connections int
 	widths      widths
@@ -86,6 +94,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Lease == 0 {
 		cfg.Lease = 6 * time.Second
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	db, err := d.open(cfg.DSN, cfg.Timeout/2)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the DSN: %w", ErrConfig, err)
@@ -93,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	db.SetMaxOpenConns(cfg.Connections + 1)
 	db.SetMaxIdleConns(cfg.Connections + 1)
 	db.SetConnMaxIdleTime(idleConnection)
-	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, connections: cfg.Connections + 1, queue: newQueue(), ending: make(chan struct{})}
+	s := &Store{dialect: d, db: db, timeout: cfg.Timeout, logger: cfg.Logger, connections: cfg.Connections + 1, queue: newQueue(), ending: make(chan struct{})}
 	if s.widths, err = prepareTables(ctx, db, d, cfg.CreateTables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -108,6 +119,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.writing.Go(s.write)
 	s.holding.Go(s.node.hold)
+	s.holding.Go(func() { s.node.watch(cmp.Or(cfg.watch, time.Second)) })
 	return s, nil
 }
 
@@ -141,6 +153,15 @@ func (s *Store) context(d time.Duration) (context.Context, context.CancelFunc) {
 		}
 	})
 	return ctx, func() { close(stop); cancel() }
+}
+
+// exec runs one statement by itself and tells how many rows it changed or found.
+func (s *Store) exec(ctx context.Context, st *statement) (int64, error) {
+	result, err := st.exec(ctx, s.db)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // forgetConnections closes those that nobody uses.
@@ -195,8 +216,9 @@ func (s *Store) Close() error {
 	return s.err
 }
 
-// WorkerID is this node's part of new ids, 0 to 1023. It is nobody else's.
-func (s *Store) WorkerID() int { return s.node.worker }
+// WorkerID is this node's part of new ids, 0 to 1023. It is nobody else's. It may
+// change: a Java coordinator takes its own without asking.
+func (s *Store) WorkerID() int { return s.node.workerID() }
 
 // Failed is closed when this node must not go on: see ErrLeaseLost.
 func (s *Store) Failed() <-chan struct{} { return s.node.failed }

@@ -62,7 +62,8 @@ type width struct {
 // complete tells which table is missing.
 func (w widths) complete(d *dialect) error {
 	for _, column := range []string{
-		"global_table.xid", "branch_table.xid", "lock_table.row_key", "qiao_global.xid", "qiao_branch.xid", "qiao_tombstone.xid", "qiao_note.kind",
+		"global_table.xid", "branch_table.xid", "lock_table.row_key", "distributed_lock.lock_key",
+		"qiao_global.xid", "qiao_branch.xid", "qiao_tombstone.xid", "qiao_note.kind",
 	} {
 		if _, there := w[column]; !there {
 			table, _, _ := strings.Cut(column, ".")

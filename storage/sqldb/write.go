@@ -132,12 +132,13 @@ func (w *changeWriter) globals(begun, moved []*record) {
 
 // companions writes what global_table has no place for.
 func (w *changeWriter) companions(all []*record) {
-	insert(w, "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen)", all,
-		w.d.upsert("transaction_id", []string{"revision", "due_at", "attempts", "evidence", "seen"}),
+	insert(w, "qiao_global (transaction_id,xid,revision,due_at,attempts,evidence,seen,decided,outcome)", all,
+		w.d.upsert("transaction_id", []string{"revision", "due_at", "attempts", "evidence", "seen", "decided", "outcome"}),
 		func(s *statement, r *record) {
 			s.add("(").number(r.Global.ID).add(",").string(r.XID).add(",").number(int64(r.Revision)).
 				add(",").number(r.Global.DueAt).add(",").number(int64(r.Global.Attempts)).
-				add(",").string(evidence(r.Global.Evidence)).add(",").number(r.seen()).add(")")
+				add(",").string(evidence(r.Global.Evidence)).add(",").number(r.seen()).
+				add(",").number(int64(r.decided)).add(",").number(int64(r.outcome)).add(")")
 		})
 }
 
@@ -184,10 +185,11 @@ func (w *changeWriter) locks(c *change) {
 			add(",").string(resource).add(",").string(table).add(",").string(pk).add(",").number(rolls).
 			add(",").moment(w.now).add(",").moment(w.now).add(")")
 	}
-	where(w, "DELETE FROM lock_table WHERE row_key IN ", c.freed)
+	// By their owner: a Java coordinator may have let go of a row that this program
+	// believes to be locked, and another transaction may have it now.
+	where(w, "DELETE FROM lock_table WHERE xid IN ", c.unlocked)
+	where(w, "DELETE FROM lock_table WHERE branch_id IN ", c.unlockedBranches)
 	insert(w, lockColumns, c.taken, "", lock)
-	insert(w, lockColumns, c.passed,
-		w.d.upsert("row_key", []string{"xid", "transaction_id", "branch_id", "status", "gmt_modified"}), lock)
 	where(w, "UPDATE lock_table SET status=1 WHERE xid IN ", c.turned)
 }
 
@@ -213,6 +215,10 @@ func (w *changeWriter) end(all []ended) {
 			w.err = fmt.Errorf("%w: one of %d transactions has a branch that was added a moment ago", errRaced, len(xids))
 		}
 	}
+	w.bury(all)
+}
+
+func (w *changeWriter) bury(all []ended) {
 	insert(w, "qiao_tombstone (transaction_id,xid,outcome,expires_at)", all, "",
 		func(s *statement, e ended) { s.tuple(e.id, e.xid, int(e.Outcome), e.ExpiresAt) })
 }

@@ -172,6 +172,9 @@ func (s *Store) try(g *group) (wrote bool, err error) {
 	s.tries.Add(1)
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
+	if err := s.prepareMark(ctx); err != nil {
+		return false, err
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err

@@ -67,7 +67,9 @@ CREATE TABLE IF NOT EXISTS vgroup_table (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 
 -- What a row of global_table has besides. seen tells what its stock rows were
--- when this coordinator last wrote them: who else writes them changes that.
+-- when this coordinator last wrote them: who else writes them changes that. decided
+-- is the status that it gave the transaction: another one is another program's.
+-- outcome is how the transaction has ended should another program remove it.
 CREATE TABLE IF NOT EXISTS qiao_global (
   transaction_id BIGINT       NOT NULL,
   xid            VARCHAR(128) NOT NULL,
@@ -76,6 +78,8 @@ CREATE TABLE IF NOT EXISTS qiao_global (
   attempts       INT          NOT NULL,
   evidence       MEDIUMTEXT   NOT NULL,
   seen           BIGINT       NOT NULL,
+  decided        TINYINT      NOT NULL DEFAULT 0,
+  outcome        TINYINT      NOT NULL DEFAULT 0 COMMENT '0: not known',
   PRIMARY KEY (transaction_id),
   KEY idx_due_at (due_at)
 ) ENGINE = InnoDB;

@@ -68,7 +68,9 @@ CREATE TABLE IF NOT EXISTS vgroup_table (
 );
 
 -- What a row of global_table has besides. seen tells what its stock rows were
--- when this coordinator last wrote them: who else writes them changes that.
+-- when this coordinator last wrote them: who else writes them changes that. decided
+-- is the status that it gave the transaction: another one is another program's.
+-- outcome is how the transaction has ended should another program remove it.
 CREATE TABLE IF NOT EXISTS qiao_global (
   transaction_id BIGINT       NOT NULL PRIMARY KEY,
   xid            VARCHAR(128) NOT NULL,
@@ -76,7 +78,9 @@ CREATE TABLE IF NOT EXISTS qiao_global (
   due_at         BIGINT       NOT NULL, -- milliseconds since 1970; 0: never
   attempts       INT          NOT NULL,
   evidence       TEXT         NOT NULL,
-  seen           BIGINT       NOT NULL
+  seen           BIGINT       NOT NULL,
+  decided        SMALLINT     NOT NULL DEFAULT 0,
+  outcome        SMALLINT     NOT NULL DEFAULT 0 -- 0: not known
 );
 CREATE INDEX IF NOT EXISTS idx_qiao_global_due_at ON qiao_global (due_at);
 
