@@ -18,7 +18,7 @@ import (
 // From the embedded log through a Redis of each kind and back: what arrives is what was
 // there, in each of them.
 func TestStoreCopyThroughRedis(t *testing.T) {
-	const n = 3000
+	const n = 2000
 	dir := t.TempDir()
 	first, last := filepath.Join(dir, "first"), filepath.Join(dir, "last")
 	fillRaft(t, first, n)
