@@ -32,6 +32,7 @@ func TestServerKeepsTransactionGroups(t *testing.T) {
 	for name, flags := range map[string]func(t *testing.T) []string{
 		"embedded": func(*testing.T) []string { return nil },
 		"database": onDatabase,
+		"redis":    func(t *testing.T) []string { flags, _ := onRedis(t); return flags },
 	} {
 		t.Run(name, func(t *testing.T) {
 			more := append(flags(t), "--registry-namingserver-cluster", "west")
@@ -88,4 +89,17 @@ func TestServerReadsTheGroupsOfAJavaCoordinator(t *testing.T) {
 	var left int
 	require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM vgroup_table").Scan(&left))
 	require.Zero(t, left)
+}
+
+// In Redis the groups are under Seata's own keys.
+func TestServerReadsTheGroupsOfAJavaCoordinatorOnRedis(t *testing.T) {
+	flags, server := onRedis(t)
+	p := startServerProcess(t, t.TempDir(), flags...)
+	server.Do(t, "HSET SEATA_NAMINGSERVER_NAMESPACE_public java default")
+	_, body := p.get("/vgroup/v1/vGroups")
+	require.Contains(t, body, `{"vGroup":"java","namespace":"public","cluster":"default"}`)
+	p.get("/vgroup/v1/addVGroup?vGroup=orders&unit=a1b2")
+	require.Equal(t, "default", server.Do(t, "HGET SEATA_NAMINGSERVER_NAMESPACE_public orders"))
+	p.get("/vgroup/v1/removeVGroup?vGroup=java")
+	require.Equal(t, ":1\r\n", server.Do(t, "HLEN SEATA_NAMINGSERVER_NAMESPACE_public"))
 }

@@ -11,14 +11,21 @@ import (
 	"github.com/qiao-tx/qiao/protocol"
 )
 
+// onRedis starts a Redis, and returns the flags of a server on it.
+func onRedis(t *testing.T) ([]string, *testenv.RedisServer) {
+	t.Helper()
+	server := testenv.Redis(t)
+	host, port, err := net.SplitHostPort(server.Addr())
+	require.NoError(t, err)
+	return []string{
+		"--store-mode", "redis", "--store-redis-single-host", host, "--store-redis-single-port", port, "--store-redis-node-lease", "1s",
+	}, server
+}
+
 // Two servers on one Redis: either takes any transaction on, and what one leaves when it
 // is killed the other brings to its end.
 func TestServersShareARedis(t *testing.T) {
-	host, port, err := net.SplitHostPort(testenv.Redis(t).Addr())
-	require.NoError(t, err)
-	flags := []string{
-		"--store-mode", "redis", "--store-redis-single-host", host, "--store-redis-single-port", port, "--store-redis-node-lease", "1s",
-	}
+	flags, _ := onRedis(t)
 	testServersShareAStore(t, flags)
 }
 

@@ -61,7 +61,10 @@ Name a store by the configuration file of its server, or
 
   # from a database into another, without configuration files
   qiao store copy --from jdbc:mysql://old:3306/seata --from-user seata --from-password-file old.txt \
-    --to jdbc:postgresql://new:5432/seata --to-user seata --to-password-file new.txt`,
+    --to jdbc:postgresql://new:5432/seata --to-user seata --to-password-file new.txt
+
+  # into a Redis; one behind sentinels, or a cluster, is named by a configuration file
+  qiao store copy --from dir:/var/lib/qiao --to redis://redis:6379/0`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := from.parse("--from")

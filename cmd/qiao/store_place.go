@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -12,6 +17,7 @@ import (
 	"github.com/qiao-tx/qiao/server/config"
 	"github.com/qiao-tx/qiao/storage"
 	"github.com/qiao-tx/qiao/storage/raft"
+	"github.com/qiao-tx/qiao/storage/redis"
 )
 
 // storePlace is a store on the command line.
@@ -33,6 +39,28 @@ var storeForms = []struct {
 	{"jdbc:mysql:", "jdbc:mysql://host:3306/seata", "MySQL", onDatabaseOf("mysql")},
 	{"jdbc:mariadb:", "jdbc:mariadb://host:3306/seata", "MariaDB", onDatabaseOf("mariadb")},
 	{"jdbc:postgresql:", "jdbc:postgresql://host:5432/seata", "PostgreSQL", onDatabaseOf("postgresql")},
+	{"redis:", "redis://host:6379/0", "a Redis alone, and its database", onRedisAt},
+}
+
+// onRedisAt reads redis://host:port/database. Sentinels and clusters have a
+// configuration file.
+func onRedisAt(cfg *config.Config, p *storePlace) error {
+	wrong := errors.New("want redis://host:port/database, such as redis://127.0.0.1:6379/0, with user and password as flags")
+	u, err := url.Parse(p.text)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return wrong // what is there may be a password
+	}
+	r := &cfg.Redis
+	port, database := cmp.Or(u.Port(), strconv.Itoa(r.Port)), cmp.Or(strings.Trim(u.Path, "/"), strconv.Itoa(r.Database))
+	var err1, err2 error
+	r.Port, err1 = strconv.Atoi(port)
+	r.Database, err2 = strconv.Atoi(database)
+	if err1 != nil || err2 != nil {
+		return wrong
+	}
+	cfg.StoreMode, r.Host = "redis", u.Hostname()
+	r.User, r.PasswordFile = p.user, p.passwordFile
+	return nil
 }
 
 func onDatabaseOf(kind string) func(cfg *config.Config, p *storePlace) error {
@@ -53,7 +81,7 @@ func storeFormsHelp() string {
 
 func (p *storePlace) flags(flags *pflag.FlagSet, name, usage string) {
 	flags.StringVar(&p.text, name, "", usage)
-	flags.StringVar(&p.user, name+"-user", "", "user of that database")
+	flags.StringVar(&p.user, name+"-user", "", "user of that database or Redis")
 	flags.StringVar(&p.passwordFile, name+"-password-file", "", "file with that user's password")
 }
 
@@ -107,14 +135,32 @@ func (p *storePlace) embedded() bool { return strings.EqualFold(p.cfg.StoreMode,
 
 // name is the same for the same store, however it is named.
 func (p *storePlace) name() string {
-	if !p.embedded() {
+	switch strings.ToLower(p.cfg.StoreMode) {
+	case "db":
 		return p.cfg.DB.URL
+	case "redis":
+		return redisName(&p.cfg.Redis)
 	}
 	path, err := filepath.Abs(p.cfg.Data)
 	if err != nil {
 		path = p.cfg.Data
 	}
 	return "dir:" + path
+}
+
+func redisName(r *config.Redis) string {
+	places := func(list string) string {
+		hosts := config.Hosts(list)
+		slices.Sort(hosts)
+		return strings.Join(hosts, ",")
+	}
+	switch strings.ToLower(r.Mode) {
+	case redis.Sentinel:
+		return fmt.Sprintf("redis-sentinel://%s/%d (%s)", places(r.SentinelHosts), r.Database, r.MasterName)
+	case redis.Cluster:
+		return fmt.Sprintf("redis-cluster://%s/{%s}", places(r.ClusterNodes), r.HashTag)
+	}
+	return fmt.Sprintf("redis://%s/%d", net.JoinHostPort(r.Host, strconv.Itoa(r.Port)), r.Database)
 }
 
 // openSource opens a store that must be there.

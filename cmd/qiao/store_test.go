@@ -140,6 +140,49 @@ func TestStoreCopyThroughAllStores(t *testing.T) {
 	require.Equal(t, states(t, first[len("dir:"):]), states(t, last[len("dir:"):]))
 }
 
+// copyPlace is where the tests copy to: the flags of its server, its name on the command
+// line, and how many live transactions are in it now.
+type copyPlace struct {
+	flags []string
+	named func(flag string) []string
+	count func() int
+}
+
+// copiedTo are empty places of each kind that several servers can share.
+var copiedTo = map[string]func(t *testing.T) copyPlace{
+	"database": func(t *testing.T) copyPlace {
+		flags := onDatabase(t)
+		dsn, err := mysql.ParseDSN(testenv.MariaDB(t)) // another database of the same server
+		require.NoError(t, err)
+		_, dsn.DBName, _ = strings.Cut(strings.TrimPrefix(flags[5], "jdbc:mariadb://"), "/")
+		db, err := sql.Open("mysql", dsn.FormatDSN())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		return copyPlace{
+			flags: flags,
+			named: func(flag string) []string {
+				return []string{flag, flags[5], flag + "-user", flags[7], flag + "-password-file", flags[9]}
+			},
+			count: func() (n int) {
+				_ = db.QueryRow("SELECT COUNT(*) FROM global_table").Scan(&n) // there is no table yet
+				return n
+			},
+		}
+	},
+	"redis": func(t *testing.T) copyPlace {
+		flags, server := onRedis(t)
+		return copyPlace{
+			flags: flags,
+			named: func(flag string) []string { return []string{flag, "redis://" + server.Addr() + "/0"} },
+			count: func() int {
+				n, err := strconv.Atoi(strings.Trim(server.Do(t, "ZCARD QIAO_LIVE"), ":\r\n"))
+				require.NoError(t, err)
+				return n
+			},
+		}
+	},
+}
+
 // states encodes all transactions of an embedded log.
 func states(t *testing.T, dir string) (all []string) {
 	t.Helper()
@@ -156,7 +199,13 @@ func states(t *testing.T, dir string) (all []string) {
 // What was begun on one store is finished on another: its locks are held, its
 // resource manager gets its orders, and how the finished ones ended is known.
 func TestServerFinishesWhatWasCopied(t *testing.T) {
-	data, flags := t.TempDir(), onDatabase(t)
+	for name, to := range copiedTo {
+		t.Run(name, func(t *testing.T) { testServerFinishesWhatWasCopied(t, to(t)) })
+	}
+}
+
+func testServerFinishesWhatWasCopied(t *testing.T, place copyPlace) {
+	data, flags := t.TempDir(), place.flags
 	old := startServerProcess(t, data, "--answer-timeout", "1s") // which is when the new one asks again
 	c := old.client(testDatabase)
 	done, open, rolling := c.begin(time.Minute), c.begin(time.Minute), c.begin(time.Minute)
@@ -166,7 +215,7 @@ func TestServerFinishesWhatWasCopied(t *testing.T) {
 	require.Equal(t, protocol.ResultSuccess, left.Code, left.Message)
 	c.conn.Go(&protocol.GlobalRollback{Global: protocol.Global{XID: rolling}}, serverPatience, func(protocol.Message, error) {})
 	require.Equal(t, left.BranchID, c.order().Message.(*protocol.BranchRollback).BranchID) // and no answer
-	to := []string{"copy", "--from", "dir:" + data, "--to", flags[5], "--to-user", flags[7], "--to-password-file", flags[9]}
+	to := append([]string{"copy", "--from", "dir:" + data}, place.named("--to")...)
 	_, err := storeCommand(t, to...)
 	require.ErrorIs(t, err, raft.ErrInUse, "a server has it open")
 	old.signal(syscall.SIGTERM)
@@ -187,7 +236,7 @@ func TestServerFinishesWhatWasCopied(t *testing.T) {
 	require.Equal(t, kept.BranchID, c.commitBranch())
 	require.Eventually(t, func() bool { return c.status(open) == protocol.StatusCommitted }, serverPatience, 5*time.Millisecond)
 
-	_, err = storeCommand(t, "copy", "--to", "dir:"+t.TempDir(), "--from", flags[5], "--from-user", flags[7], "--from-password-file", flags[9])
+	_, err = storeCommand(t, append([]string{"copy", "--to", "dir:" + t.TempDir()}, place.named("--from")...)...)
 	require.ErrorIs(t, err, move.ErrInUse)
 	require.ErrorContains(t, err, "tc.test:8091")
 }
@@ -213,6 +262,10 @@ func TestStoreCopyRefusesWhatItCannotRead(t *testing.T) {
 		{"there is no store in the directory", "dir:" + t.TempDir(), "dir:x"},
 		{"is taken for a configuration file", "nothing.yaml", "dir:x"},
 		{"want jdbc:mysql://host:port/database", "jdbc:mysql:", "dir:x"},
+		{"want redis://host:port/database", "redis:6379", "dir:x"},
+		{"want redis://host:port/database", "redis://host:6379/first", "dir:x"},
+		{"want redis://host:port/database", "redis://me:secret@host:6379/0", "dir:x"},
+		{"store.redis.single.port 99999", "redis://host:99999/0", "dir:x"},
 	} {
 		_, err := storeCommand(t, "copy", "--from", c.from, "--to", c.to)
 		require.ErrorContains(t, err, c.want)
@@ -230,33 +283,25 @@ func TestProgressLine(t *testing.T) {
 // A copy that is killed leaves what no server takes for whole; the same command makes
 // it whole.
 func TestStoreCopyIsKilled(t *testing.T) {
+	for name, to := range copiedTo {
+		t.Run(name, func(t *testing.T) { testStoreCopyIsKilled(t, to(t)) })
+	}
+}
+
+func testStoreCopyIsKilled(t *testing.T, place copyPlace) {
 	const n = 4000
-	data, flags := t.TempDir(), onDatabase(t)
+	data, flags := t.TempDir(), place.flags
 	from := filepath.Join(data, "from")
 	fillRaft(t, from, n)
 	file := filepath.Join(data, "new.yaml")
-	var text strings.Builder
-	for i := 0; i < len(flags); i += 2 {
-		fmt.Fprintf(&text, "%s: %q\n", settingOf(flags[i]), flags[i+1])
-	}
-	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o600))
-	dsn, err := mysql.ParseDSN(testenv.MariaDB(t)) // another database of the same server
-	require.NoError(t, err)
-	_, dsn.DBName, _ = strings.Cut(strings.TrimPrefix(flags[5], "jdbc:mariadb://"), "/")
-	db, err := sql.Open("mysql", dsn.FormatDSN())
-	require.NoError(t, err)
-	defer db.Close()
-	count := func(table string) (n int) {
-		_ = db.QueryRow("SELECT COUNT(*) FROM " + table).Scan(&n) // there is no table yet
-		return n
-	}
+	require.NoError(t, os.WriteFile(file, []byte(fileOf(flags)), 0o600))
 
 	cmd := exec.Command(os.Args[0], "store", "copy", "--from", "dir:"+from, "--to", file)
 	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool { return count("global_table") > 0 }, serverPatience, time.Millisecond)
+	require.Eventually(t, func() bool { return place.count() > 0 }, serverPatience, time.Millisecond)
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	require.Less(t, count("global_table"), n, "it was killed too late")
+	require.Less(t, place.count(), n, "it was killed too late")
 	out, err := exec.Command(os.Args[0], append([]string{"server", "--listen", "127.0.0.1:0"}, flags...)...).CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "unfinished copy of dir:"+from)
@@ -266,8 +311,17 @@ func TestStoreCopyIsKilled(t *testing.T) {
 		return !errors.Is(err, move.ErrInUse) // until the lease of the killed one ends
 	}, serverPatience, 100*time.Millisecond)
 	require.NoError(t, err)
-	require.Equal(t, n, count("global_table"))
+	require.Equal(t, n, place.count())
 	startServerProcess(t, t.TempDir(), flags...)
+}
+
+// fileOf is the configuration file that says what the flags say.
+func fileOf(flags []string) string {
+	var text strings.Builder
+	for i := 0; i < len(flags); i += 2 {
+		fmt.Fprintf(&text, "%s: %q\n", settingOf(flags[i]), flags[i+1])
+	}
+	return text.String()
 }
 
 // settingOf is the key of a flag.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/qiao-tx/qiao/storage"
 )
@@ -21,6 +22,9 @@ func (c *copying) compare(ctx context.Context) error {
 		return err
 	}
 	if err := c.compareGraves(ctx); err != nil {
+		return err
+	}
+	if err := c.compareGroups(ctx); err != nil {
 		return err
 	}
 	from, err := c.from.LastID(ctx)
@@ -132,6 +136,20 @@ func (c *copying) findLock(ctx context.Context) (found error) {
 		return false
 	})
 	return errors.Join(found, err)
+}
+
+func (c *copying) compareGroups(ctx context.Context) error {
+	from, err1 := c.from.Notes(ctx, storage.NoteGroup)
+	to, err2 := c.to.Notes(ctx, storage.NoteGroup)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for _, n := range from {
+		if !slices.Contains(to, n) {
+			return fmt.Errorf("%w: transaction group %q is missing", ErrDiffers, n.Key)
+		}
+	}
+	return nil
 }
 
 func (c *copying) compareGraves(ctx context.Context) error {

@@ -249,6 +249,21 @@ func TestCopyIsCompared(t *testing.T) {
 		require.ErrorContains(t, err, "25 rows are locked at the source, 0 at the destination")
 		require.ErrorContains(t, err, "is locked by global transaction")
 	})
+	t.Run("groups", func(t *testing.T) {
+		_, err := Copy(t.Context(), filled(t), groupless{memory.New()}, options())
+		require.ErrorIs(t, err, ErrDiffers)
+		require.ErrorContains(t, err, "transaction group")
+	})
+}
+
+// groupless keeps no transaction groups.
+type groupless struct{ *memory.Store }
+
+func (g groupless) PutNote(ctx context.Context, n storage.Note) error {
+	if n.Kind == storage.NoteGroup {
+		return nil
+	}
+	return g.Store.PutNote(ctx, n)
 }
 
 // orphaned lists a lock of no transaction.

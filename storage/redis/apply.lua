@@ -9,8 +9,7 @@
 --          5 its status, 6 the number of its branches, 7 the list of its branches
 --          8 key of the tombstones, 9 the XID, 10 the score of its tombstone or ''
 --          11 what the key of a transaction's hash begins with
---          12 the name of its tombstone
---          13 how many rows must be free or its own, then their keys
+--          12 how many rows must be free or its own, then their keys
 --          then each command, with the number of its words before it
 -- Answers  0 done, 1 moved on, 2 the lease is gone,
 --          {n, transaction's id, branch, XID, status} the n-th row has a holder
@@ -18,26 +17,27 @@ local ARGV = cmsgpack.unpack(ARGV[1])
 if redis.call('GET', ARGV[1]) ~= ARGV[2] then return 2 end
 local now = redis.call('HMGET', KEYS[1], 'qiao_mark', 'status')
 local mark, status = now[1], now[2]
+local id = string.sub(KEYS[1], #ARGV[11] + 1)
 if ARGV[3] == '' then
   if status then
     if mark == ARGV[4] then return 0 end
     return 1
   end
-  if redis.call('ZSCORE', ARGV[8], ARGV[12]) then return 1 end
+  if redis.call('ZSCORE', ARGV[8], id) then return 1 end
 elseif (mark or '-') ~= ARGV[3] or status ~= ARGV[5] or redis.call('LLEN', ARGV[7]) ~= tonumber(ARGV[6]) then
   if mark == ARGV[4] then return 0 end
-  if not status and ARGV[10] ~= '' and redis.call('ZSCORE', ARGV[8], ARGV[12]) == ARGV[10] then return 0 end
+  if not status and ARGV[10] ~= '' and redis.call('ZSCORE', ARGV[8], id) == ARGV[10] then return 0 end
   return 1
 end
-local rows = tonumber(ARGV[13])
-for i = 14, 13 + rows do
+local rows = tonumber(ARGV[12])
+for i = 13, 12 + rows do
   local holder = redis.call('HGET', ARGV[i], 'xid')
   if holder and holder ~= ARGV[9] then
     local lock = redis.call('HMGET', ARGV[i], 'transactionId', 'branchId')
-    return {i - 13, lock[1] or '', lock[2] or '0', holder, redis.call('HGET', ARGV[11] .. (lock[1] or ''), 'status') or '0'}
+    return {i - 12, lock[1] or '', lock[2] or '0', holder, redis.call('HGET', ARGV[11] .. (lock[1] or ''), 'status') or '0'}
   end
 end
-local at, last = 14 + rows, #ARGV
+local at, last = 13 + rows, #ARGV
 while at < last do
   local stop = at + tonumber(ARGV[at])
   redis.call(unpack(ARGV, at + 1, stop))

@@ -31,7 +31,7 @@ func (k keys) live() string { return k.prefix + "QIAO_LIVE" }
 // due is a sorted set of the same ids by DueAt.
 func (k keys) due() string { return k.prefix + "QIAO_DUE" }
 
-// tombstones is a sorted set of the ids of finished transactions by graveScore.
+// tombstones is a sorted set of ids by graveScore.
 func (k keys) tombstones() string { return k.prefix + "QIAO_TOMBSTONES" }
 
 // ids is a sorted set of workers by the highest sequence of an id of theirs.
@@ -47,10 +47,15 @@ func (k keys) workers() string { return k.prefix + "QIAO_WORKERS" }
 func (k keys) leases() string          { return k.prefix + "QIAO_LEASE_" }
 func (k keys) lease(worker int) string { return k.leases() + strconv.Itoa(worker) }
 
-// notes is a hash of the notes of a kind.
-func (k keys) notes(kind string) string { return k.prefix + "QIAO_NOTES_" + kind }
+// notes is a hash of the notes that Seata has no place for.
+func (k keys) notes() string { return k.prefix + "QIAO_NOTES" }
 
-// member names a transaction in live, due and tombstones: texts of one length, whose order is
+// namespaces is what the key of a namespace's transaction groups begins with: Seata's
+// hashes from a group to the cluster that serves it
+// (org.apache.seata.server.storage.redis.store.RedisVGroupMappingStoreManager).
+func (k keys) namespaces() string { return k.prefix + "SEATA_NAMINGSERVER_NAMESPACE_" }
+
+// member names a transaction in live and due: texts of one length, whose order is
 // that of the ids.
 func member(id int64) string { return fmt.Sprintf("%019d", id) }
 

@@ -1,6 +1,6 @@
 -- One transaction as it is at this moment.
--- KEYS[1] its hash; ARGV 1 what all keys begin with, 2 key of the tombstones, 3 the
--- name of its tombstone.
+-- KEYS[1] its hash; ARGV 1 what all keys begin with, 2 key of the tombstones, 3 its id,
+-- or '' when its tombstone does not matter.
 -- Answers {the hash, its branches' hashes, its locks}, {score of its tombstone}, or {}.
 local global = redis.call('HGETALL', KEYS[1])
 if #global == 0 then

@@ -169,6 +169,10 @@ func (n *node) hold() {
 func (n *node) renew() error {
 	ctx, cancel := context.WithTimeout(context.Background(), n.s.cfg.Lease)
 	defer cancel()
+	return n.keep(ctx)
+}
+
+func (n *node) keep(ctx context.Context) error {
 	answer, err := n.lease(ctx, "keep")
 	switch {
 	case err != nil:

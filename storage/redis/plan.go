@@ -98,7 +98,7 @@ func (n planner) start(before, after *record, x string, e expected) *plan {
 	p := &plan{keys: n.keys, key: n.global(after.Global.ID), next: after, words: newWords(), grave: e.grave}
 	for _, word := range []string{
 		n.lease, n.token, e.mark, after.mark, strconv.Itoa(int(before.Global.Status)), strconv.Itoa(e.branches),
-		n.branches(x), n.tombstones(), x, e.grave, n.globals(), member(after.Global.ID),
+		n.branches(x), n.tombstones(), x, e.grave, n.globals(),
 	} {
 		p.words.add(word)
 	}
@@ -412,11 +412,12 @@ func rolls(s protocol.GlobalStatus) bool {
 
 // finish adds the commands that leave nothing of a transaction but its tombstone.
 func (p *plan) finish(before, after *record, b *storage.Batch) {
+	x := after.XID
 	if before.Exists() {
 		gone := make([]string, 0, 3+len(before.Branches)+len(before.held))
 		gone = append(gone, p.key)
 		if len(before.Branches) > 0 {
-			gone = append(gone, p.branches(after.XID), p.locks(after.XID))
+			gone = append(gone, p.branches(x), p.locks(x))
 		}
 		for i := range before.Branches {
 			gone = append(gone, p.branch(before.Branches[i].ID))
@@ -430,7 +431,7 @@ func (p *plan) finish(before, after *record, b *storage.Batch) {
 			p.do("ZREM", p.due(), member(before.Global.ID))
 		}
 	}
-	p.do("ZADD", p.tombstones(), p.grave, member(after.Global.ID))
+	p.do("ZADD", p.tombstones(), p.grave, strconv.FormatInt(after.Global.ID, 10))
 	ids := []int64{after.Global.ID}
 	for i := range before.Branches {
 		ids = append(ids, before.Branches[i].ID)

@@ -39,7 +39,7 @@ func (s *Store) load(ctx context.Context, x string) (r *record, grave int64, err
 		return nil, 0, nil // no transaction has such an XID
 	}
 	for range maxTakeOver {
-		reply, err := s.server.eval(ctx, loadScript, s.keys.global(id), s.keys.prefix, s.keys.tombstones(), member(id))
+		reply, err := s.server.eval(ctx, loadScript, s.keys.global(id), s.keys.prefix, s.keys.tombstones(), strconv.FormatInt(id, 10))
 		if err != nil {
 			return nil, 0, s.failedRead("read transaction "+x, err)
 		}
@@ -68,8 +68,7 @@ func (s *Store) adopt(ctx context.Context, r *record) error {
 	p := s.planner.adopt(r, s.batchToken())
 	reply, err := s.server.eval(ctx, decideScript, p.key, string(p.words.packed()))
 	if err == nil && reply == int64(answerFenced) {
-		s.node.look()
-		err = fmt.Errorf("%w: Redis does not have this node's lease", storage.ErrUnavailable)
+		err = s.fenced()
 	}
 	return err
 }

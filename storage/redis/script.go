@@ -42,6 +42,12 @@ var (
 	leaseBody string
 	//go:embed nodes.lua
 	nodesBody string
+	//go:embed note.lua
+	noteBody string
+	//go:embed notes.lua
+	notesBody string
+	//go:embed groups.lua
+	groupsBody string
 )
 
 var (
@@ -57,10 +63,14 @@ var (
 	nodesScript   = newScript("no-writes", nodesBody)
 
 	handoverScript = newScript("allow-oom", handoverBody)
+	noteScript     = newScript("allow-oom", noteBody)
+	notesScript    = newScript("no-writes", notesBody)
+	groupsScript   = newScript("no-writes", groupsBody)
 )
 
 var allScripts = []script{
 	applyScript, decideScript, loadScript, checkScript, foreignScript, purgeScript, leaseScript, nodesScript, handoverScript,
+	noteScript, notesScript, groupsScript,
 }
 
 // loadScripts makes Redis know the scripts: it forgets them when it is restarted.

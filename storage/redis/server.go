@@ -217,31 +217,38 @@ func (s *server) close() error {
 	return err
 }
 
-// run runs a script that may be run again.
-func (s *server) eval(ctx context.Context, sc script, key string, args ...string) (any, error) {
-	for attempt := 1; ; attempt++ {
-		c := s.client.Load()
+// eval runs a script that may be run again.
+func (s *server) eval(ctx context.Context, sc script, key string, args ...string) (reply any, err error) {
+	err = s.try(ctx, func(c *goredis.Client) error {
 		cmd := sc.call(ctx, key, args)
 		err := c.Process(ctx, cmd)
 		if errors.Is(err, goredis.Nil) {
 			err = nil
 		}
-		if err == nil {
-			return cmd.Val(), nil
-		}
-		if attempt == maxTries || ctx.Err() != nil {
-			return nil, err
+		reply = cmd.Val()
+		return err
+	})
+	return reply, err
+}
+
+// try has f called until it succeeds, or fails for a reason that stays.
+func (s *server) try(ctx context.Context, f func(c *goredis.Client) error) error {
+	for attempt := 1; ; attempt++ {
+		c := s.client.Load()
+		err := f(c)
+		if err == nil || attempt == maxTries || ctx.Err() != nil {
+			return err
 		}
 		switch meaning(err) {
 		case forgotten:
 			if err := loadScripts(ctx, c); err != nil {
-				return nil, err
+				return err
 			}
 		case moved:
 			s.relocate(ctx, c)
 		case unknownFailure: // a connection that broke while nobody used it
 		default:
-			return nil, err
+			return err
 		}
 	}
 }

@@ -207,6 +207,9 @@ func (s *Store) Apply(ctx context.Context, b *storage.Batch) error {
 	if err := s.node.fit(); err != nil {
 		return err
 	}
+	if b.Note != nil {
+		return s.applyNote(ctx, b)
+	}
 	before, err := s.before(ctx, b)
 	if err != nil {
 		return err

@@ -181,11 +181,7 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 	}
 	purge := s.purge(ctx, pipe, clock)
 	counted := s.counts(ctx, pipe)
-	var enough *goredis.IntCmd
-	if s.cfg.WaitReplicas > 0 {
-		enough = goredis.NewIntCmd(ctx, "WAIT", s.cfg.WaitReplicas, s.cfg.WaitTimeout.Milliseconds())
-		_ = pipe.Process(ctx, enough) // only queues
-	}
+	enough := s.awaitReplicas(ctx, pipe)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	short := s.replicated(enough)
 	applied := uint64(0)
@@ -232,8 +228,7 @@ func (s *Store) outcome(r *request, cmd *goredis.Cmd, tries int) (f failure, aga
 		s.cache.drop(r.next.XID)
 		err = storage.ErrMoved
 	case int64(answerFenced):
-		s.node.look()
-		err = fmt.Errorf("%w: Redis does not have this node's lease", storage.ErrUnavailable)
+		err = s.fenced()
 	default:
 		held, bad := lockHeld(reply, r.wanted)
 		if err = bad; bad == nil {
@@ -264,6 +259,22 @@ func (s *Store) failed(r *request, err error, f failure, tries int) (failure, bo
 		return f, false, fmt.Errorf("%w: %w", errUnknown, err)
 	}
 	return f, false, f.storeError(err)
+}
+
+// fenced is the answer to what Redis refused for the lack of a lease.
+func (s *Store) fenced() error {
+	s.node.look()
+	return fmt.Errorf("%w: Redis does not have this node's lease", storage.ErrUnavailable)
+}
+
+// awaitReplicas ends a pipeline with a wait for replicas, if there is to be one.
+func (s *Store) awaitReplicas(ctx context.Context, pipe goredis.Pipeliner) *goredis.IntCmd {
+	if s.cfg.WaitReplicas == 0 {
+		return nil
+	}
+	cmd := goredis.NewIntCmd(ctx, "WAIT", s.cfg.WaitReplicas, s.cfg.WaitTimeout.Milliseconds())
+	_ = pipe.Process(ctx, cmd) // only queues
+	return cmd
 }
 
 // replicated is nil when enough replicas have what the pipeline wrote.
