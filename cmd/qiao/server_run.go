@@ -238,8 +238,8 @@ func (s *coordinatorServer) stop(ctx context.Context) error {
 	if s.announcement != nil {
 		s.announcement.withdraw(ctx, s.cfg.RegistryLeaveWait)
 	}
+	s.passOn(ctx) // while the next leader can still connect
 	s.gateway.Stop()
-	s.passOn(ctx)
 	if err := s.decider.Drain(ctx); err != nil {
 		s.logger.Warn("stopping although requests are under way; their clients will ask again", "error", err)
 	}

@@ -58,6 +58,8 @@ type Router struct {
 	cfg     Config
 	local   atomic.Pointer[coordinator.Coordinator] // while this node leads
 	pending atomic.Int64
+	// draining: nothing is begun any more.
+	draining atomic.Bool
 
 	mu      sync.Mutex
 	waiting []*request
@@ -91,6 +93,10 @@ type request struct {
 func (r *Router) Handle(from coordinator.Caller, m protocol.Message, head map[string]string, reply coordinator.Replier) bool {
 	if !coordinator.IsRequest(m) {
 		return false
+	}
+	if _, begins := m.(*protocol.GlobalBegin); begins && r.draining.Load() {
+		reply(coordinator.Failed(m, "this node of the cluster is shutting down and begins no transaction; another one does"), nil)
+		return true
 	}
 	r.pending.Add(1)
 	r.route(&request{from: from, m: m, head: head, reply: reply, until: time.Now().Add(r.cfg.Patience)})
@@ -293,8 +299,10 @@ func (r *Router) Stats() coordinator.Stats {
 	return r.past
 }
 
-// Drain returns when no request of a client is under way, or with ctx's error.
+// Drain refuses to begin transactions and returns when no request of a client is under
+// way, or with ctx's error.
 func (r *Router) Drain(ctx context.Context) error {
+	r.draining.Store(true)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for r.pending.Load() > 0 {

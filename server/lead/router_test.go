@@ -262,6 +262,20 @@ func TestPatienceEnds(t *testing.T) {
 	})
 }
 
+// A node that stops begins nothing, and passes on what else its clients ask.
+func TestDrainingBeginsNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.far = failing("", nil)
+		w.elect("far:1")
+		require.NoError(t, w.Drain(context.Background()))
+		refused := w.one(w.ask(&protocol.GlobalBegin{}, nil)).(*protocol.GlobalBeginResult)
+		require.Contains(t, refused.Message, "shutting down")
+		require.Empty(t, w.sent)
+		w.one(w.ask(&protocol.GlobalCommit{}, nil))
+		require.Len(t, w.sent, 1)
+	})
+}
+
 // Another node's requests are carried out here or sent back, never sent on.
 func TestForwardedRequestsAreNotForwarded(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -91,6 +91,22 @@ func TestLeadershipIsOfOneTerm(t *testing.T) {
 	c.agree()
 }
 
+// A leader that resigns knows the next one when it is told that it has, so that it can
+// pass on what its clients still ask.
+func TestALeaderThatResignsHearsOfTheNext(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, nil)
+	c.open()
+	leader, first := c.lead()
+	require.NoError(t, first.Apply(context.Background(), begin(1)))
+	require.NoError(t, leader.store.Resign(t.Context()))
+	next, _ := leader.store.Leader()
+	require.NotEmpty(t, next.Name)
+	require.NotEqual(t, leader.name, next.Name)
+	c.apply(begin(2))
+	c.agree()
+}
+
 // A batch that was decided in one term is not applied in another.
 func TestEntryOfAnotherTermIsNotApplied(t *testing.T) {
 	m := newMachine()

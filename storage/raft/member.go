@@ -7,6 +7,8 @@ import (
 	"time"
 
 	hraft "github.com/hashicorp/raft"
+
+	"github.com/qiao-tx/qiao/storage"
 )
 
 const (
@@ -116,8 +118,7 @@ func (s *Store) openTransport(config Config, logger hclogAdapter, stable latched
 
 // stopServing ends the transport; what waits for another node gets an error.
 func (g *guard) stopServing() {
-	_ = g.streams.Close() // never fails
-	_ = g.Close()         // nor this
+	_ = g.Close() // with its streams; it never fails
 	select {
 	case <-g.ended:
 	default:
@@ -152,7 +153,7 @@ func (s *Store) endLeadership() {
 }
 
 // Resign ends this node's leadership, if it leads, and has another node lead, at once
-// where that is possible. It is for a store that is going to be closed: this one does
+// where that is possible; it returns when this node has heard from that one. It is for a store that is going to be closed: this one does
 // not lead again in the same term.
 func (s *Store) Resign(ctx context.Context) error {
 	if s.cluster == nil || s.raft.State() != hraft.Leader {
@@ -164,9 +165,29 @@ func (s *Store) Resign(ctx context.Context) error {
 	s.watching.Go(func() { done <- s.raft.LeadershipTransfer().Error() }) // ends within an election time-out
 	select {
 	case err := <-done:
-		return wrap("pass the lead on", err)
+		if err != nil {
+			return wrap("pass the lead on", err)
+		}
+		return s.follow(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// follow waits until another node leads, and has told this one.
+func (s *Store) follow(ctx context.Context) error {
+	for {
+		leader, changed := s.Leader()
+		if leader.Name != "" && leader.Name != s.cluster.Self {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return wrap("hear of the next leader", ctx.Err())
+		case <-s.latch.ended:
+			return storage.ErrClosed
+		}
 	}
 }
 
