@@ -76,7 +76,7 @@ func (g *group) read(ctx context.Context, tx querier, d *dialect) error {
 	}
 	g.before = make(map[string]*record)
 	err := each(ctx, tx, xids, func(part []string) *statement {
-		return in(d.statement(d.selectRecords("WHERE g.xid IN ")), part).add(orderOfRecords + forUpdate)
+		return in(d.statement(d.selectRecords("WHERE g.xid IN ")), part).add(d.orderOfRecords() + forUpdate)
 	}, into(g.before))
 	if err != nil {
 		return fmt.Errorf("read the transactions: %w", err)
@@ -169,7 +169,11 @@ const selectRecords = `SELECT g.xid, COALESCE(g.transaction_id,0), g.status, COA
 	FROM global_table g LEFT JOIN qiao_global q ON q.transaction_id = g.transaction_id
 	LEFT JOIN branch_table b ON b.xid = g.xid LEFT JOIN qiao_branch p ON p.branch_id = b.branch_id `
 
-const orderOfRecords = " ORDER BY g.transaction_id, g.xid, b.gmt_create, b.branch_id"
+// orderOfRecords is the order of branches: Java's, by gmt_create, which in the table
+// that Seata's script makes in PostgreSQL knows seconds only.
+func (d *dialect) orderOfRecords() string {
+	return fmt.Sprintf(" ORDER BY g.transaction_id, g.xid, COALESCE(p.created,%s), b.branch_id", d.created)
+}
 
 // into adds rows of selectRecords to records.
 func into(records map[string]*record) func(*sql.Rows) error {

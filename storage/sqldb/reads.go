@@ -20,7 +20,7 @@ func (s *Store) Load(ctx context.Context, x string) (storage.State, error) {
 		return storage.State{}, err
 	}
 	records := make(map[string]*record)
-	st := s.dialect.statement(s.dialect.selectRecords("WHERE g.xid=")).param(x).add(orderOfRecords)
+	st := s.dialect.statement(s.dialect.selectRecords("WHERE g.xid=")).param(x).add(s.dialect.orderOfRecords())
 	if err := query(ctx, s.db, st, into(records)); err != nil {
 		return storage.State{}, s.failed("read transaction "+x, err)
 	}
@@ -155,7 +155,7 @@ func (s *Store) Scan(ctx context.Context, after int64, f func(storage.State) boo
 func (s *Store) scan(ctx context.Context, ids []int64, f func(storage.State) bool) (more bool, err error) {
 	records := make(map[string]*record)
 	var order []string
-	st := in(s.dialect.statement(s.dialect.selectRecords("WHERE g.transaction_id IN ")), ids).add(orderOfRecords)
+	st := in(s.dialect.statement(s.dialect.selectRecords("WHERE g.transaction_id IN ")), ids).add(s.dialect.orderOfRecords())
 	add := collect(records)
 	err = query(ctx, s.db, st, func(rows *sql.Rows) error {
 		n := len(records)

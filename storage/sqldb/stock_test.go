@@ -36,7 +36,30 @@ func narrow(t *testing.T, cfg Config) {
 		_, err := s.db.ExecContext(t.Context(), statement)
 		require.NoError(t, err)
 	}
+	if s.dialect == postgresqlDialect {
+		_, err := s.db.ExecContext(t.Context(), "ALTER TABLE branch_table ALTER gmt_create TYPE TIMESTAMP(0)")
+		require.NoError(t, err)
+	}
 	require.NoError(t, s.Close())
+}
+
+// Branches keep their order where the column of their moment knows seconds only.
+func TestTheOrderOfBranchesOnSeatasOwnTables(t *testing.T) {
+	onEach(t, func(t *testing.T, cfg Config) {
+		narrow(t, cfg)
+		s := open(t, cfg)
+		state := begin(t, s, 100, "t:1")
+		want := []int64{101, 300, 299, 298}
+		for i, id := range want[1:] {
+			require.NoError(t, s.Apply(t.Context(), &storage.Batch{XID: state.XID, Revision: uint64(1 + i),
+				Add: []storage.Branch{{ID: id, Type: protocol.TypeTCC, ResourceID: "credit", RegisteredAt: 1}}}))
+		}
+		got, err := s.Load(t.Context(), state.XID)
+		require.NoError(t, err)
+		for i, b := range got.Branches {
+			require.Equal(t, want[i], b.ID, "branch %d", i)
+		}
+	})
 }
 
 // On Seata's tables everything works that fits them; what does not is refused with
