@@ -184,25 +184,25 @@ func (s *Store) send(client *goredis.Client, requests []*request, tries int) (ag
 	enough := s.awaitReplicas(ctx, pipe)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	short := s.replicated(enough)
-	applied := uint64(0)
+	applied := false
 	for i, r := range requests {
 		f, sendAgain, err := s.outcome(r, cmds[i], tries)
 		if sendAgain {
 			again, why = append(again, r), f
 			continue
 		}
-		if err == nil {
-			applied++
+		if err == nil { // counted before its caller knows
+			s.batches.Add(1)
+			if !applied {
+				s.entries.Add(1)
+			}
+			applied = true
 			s.pending.Add(r.count)
 			if err = short; err != nil {
 				s.cache.drop(r.next.XID)
 			}
 		}
 		r.done <- err
-	}
-	if applied > 0 {
-		s.batches.Add(applied)
-		s.entries.Add(1)
 	}
 	s.purgedUpTo(purge, clock)
 	counted()
