@@ -112,6 +112,10 @@ func (p *storePlace) parse(flag string) error {
 		return fmt.Errorf("%s: %q is taken for a configuration file, as it begins with none of %s: %w", flag, p.text, storePrefixes(), err)
 	}
 	p.cfg = loaded.Config
+	if p.cfg.Cluster.Nodes != "" {
+		return fmt.Errorf("%s: %s makes a node of a cluster (cluster.nodes), whose log no node has alone: it can be neither copied nor copied into yet; "+
+			"let its transactions end instead", flag, p.text)
+	}
 	return wrapFlag(flag, p.noUser())
 }
 

@@ -256,11 +256,14 @@ func TestServerRefusesAnUnfinishedCopy(t *testing.T) {
 }
 
 func TestStoreCopyRefusesWhatItCannotRead(t *testing.T) {
+	node := filepath.Join(t.TempDir(), "node.yaml")
+	require.NoError(t, os.WriteFile(node, []byte("cluster.nodes: a=127.0.0.1:1,b=127.0.0.1:2,c=127.0.0.1:3\ncluster.node: a\n"), 0o600))
 	for _, c := range []struct{ want, from, to string }{
 		{"--from is missing", "", "dir:x"},
 		{"--to is missing", "dir:x", ""},
 		{"there is no store in the directory", "dir:" + t.TempDir(), "dir:x"},
 		{"is taken for a configuration file", "nothing.yaml", "dir:x"},
+		{"makes a node of a cluster", node, "dir:x"},
 		{"want jdbc:mysql://host:port/database", "jdbc:mysql:", "dir:x"},
 		{"want redis://host:port/database", "redis:6379", "dir:x"},
 		{"want redis://host:port/database", "redis://host:6379/first", "dir:x"},
